@@ -1,0 +1,24 @@
+# tg_flags: how our own code is compiled (other people's code does not link it), and the sanitizers,
+# which everything gets.
+add_library(tg_flags INTERFACE)
+target_compile_options(tg_flags INTERFACE
+    -Wall -Wextra -Wshadow -Wundef -Wconversion -Wmissing-prototypes -Wstrict-prototypes
+    -Wwrite-strings -Wswitch-enum $<$<BOOL:${TG_WERROR}>:-Werror>)
+
+add_compile_options(-fno-omit-frame-pointer -fstack-protector-strong)
+add_link_options(-Wl,-z,relro,-z,now)
+
+if(TG_SANITIZE)
+    add_compile_options(-fsanitize=${TG_SANITIZE} -fno-sanitize-recover=all)
+    add_link_options(-fsanitize=${TG_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" OR CMAKE_BUILD_TYPE STREQUAL "Release")
+    # The sanitizers have wrappers of their own that the fortified functions would bypass.
+    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+
+if(TG_FUZZ)
+    if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "TG_FUZZ needs clang (libFuzzer): use the preset `fuzz`, or -DCMAKE_C_COMPILER=clang")
+    endif()
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -1,0 +1,485 @@
+/* admin_api.c - the admin routes: each reads what it needs, from shards at once, from workers by letter.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/run.h"
+#include "app/server_internal.h"
+#include "app/task.h"
+#include "app/version.h"
+#include "base/clock.h"
+#include "base/json_reader.h"
+#include "base/json_writer.h"
+#include "base/memory.h"
+#include "connection/state.h"
+#include "net/listener.h"
+#include "ops/health.h"
+#include "ops/metrics_text.h"
+#include "proto/websocket.h"
+
+#define REPLY_TIMEOUT_MS 5000
+#define ROWS_DEFAULT 100
+#define ROWS_MAX 10000
+
+static void reply_or_503(struct tg_admin_request *request, int status, const char *content_type,
+                         struct tg_buffer *body, bool failed)
+{
+    if (failed) {
+        tg_buffer_fini(body);
+        tg_admin_reply_error(request, 503, "out_of_memory", "out of memory; try again");
+        return;
+    }
+    tg_admin_reply(request, status, content_type, body);
+}
+
+const struct tg_metrics **tg__server_shards(const struct tg_server *server)
+{
+    const struct tg_metrics **shards = tg_xcalloc(server->worker_count, sizeof *shards);
+    for (size_t i = 0; i < server->worker_count; i++)
+        shards[i] = tg_worker_metrics(server->workers[i]);
+    return shards;
+}
+
+static const char *status_of(const struct tg_server *server)
+{
+    const struct tg_reload_result *last = tg_reload_last(server->reload);
+    if (server->draining)
+        return "draining";
+    return last == NULL || last->err == TG_ERR_OK ? "ok" : "degraded";
+}
+
+static void get_health(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_buffer body = TG_BUFFER_INIT;
+    const struct tg_reload_result *last = tg_reload_last(server->reload);
+    const struct tg_metrics **shards = tg__server_shards(server);
+    struct tg_health_facts facts = {
+        .status = status_of(server),
+        .uptime_ms = tg_clock_monotonic_ms() - server->started_ms,
+        .version = TG_VERSION,
+        .workers = server->worker_count,
+        .policy_version = tg_reload_version(server->reload),
+        .policy_path = server->config->policy,
+        .policy_loaded_at_ms = tg_reload_loaded_at_ms(server->reload),
+        .state_names = tg_state_names,
+        .connecting_state = TG_CONNECTING,
+        .setup_state_count = TG_SETUP_STATES,
+        .now_wall_ms = tg_clock_wall_ms(),
+    };
+    if (last != NULL) {
+        facts.last_reload_result = last->err == TG_ERR_OK ? "ok" : "failed";
+        facts.last_reload_error = last->err == TG_ERR_OK ? NULL : last->error.text;
+        facts.last_reload_at_ms = last->at_ms;
+    }
+    enum tg_err err = tg_health_write(&body, shards, server->worker_count, &facts);
+    tg_free(shards);
+    reply_or_503(request, 200, NULL, &body, err != TG_ERR_OK);
+}
+
+static void get_ready(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    bool ready = server->serving && !server->draining;
+    tg_json_begin_object(&w);
+    tg_json_member_bool(&w, "ready", ready);
+    if (!ready)
+        tg_json_member_str(&w, "reason", server->draining ? "draining" : "starting");
+    tg_json_end_object(&w);
+    reply_or_503(request, ready ? 200 : 503, NULL, &body, tg_json_writer_failed(&w));
+}
+
+static void get_metrics(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_buffer body = TG_BUFFER_INIT;
+    const struct tg_metrics **shards = tg__server_shards(server);
+    struct tg_metrics_labels labels = {
+        .states = tg_state_names,
+        .hooks = tg_hook_names,
+        .hook_outcomes = tg_hook_outcome_names,
+        .run_outcomes = tg_run_outcome_names,
+    };
+    struct tg_metrics_facts facts = {
+        .version = TG_VERSION,
+        .build = tg_build_text(),
+        .policy_version = tg_reload_version(server->reload),
+        .reloads_ok = tg_reload_count(server->reload, true),
+        .reloads_failed = tg_reload_count(server->reload, false),
+        .uptime_ms = tg_clock_monotonic_ms() - server->started_ms,
+    };
+    enum tg_err err = tg_metrics_write(&body, shards, server->worker_count, &labels, &facts);
+    tg_free(shards);
+    reply_or_503(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body,
+                 err != TG_ERR_OK);
+}
+
+static void get_version(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    (void)ctx;
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "version", TG_VERSION);
+    tg_json_member_str(&w, "build", tg_build_text());
+    tg_json_end_object(&w);
+    reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));
+}
+
+/* --- policy ------------------------------------------------------------------------------------------ */
+
+static void add_name(void *ctx, const char *name)
+{
+    tg_json_str(ctx, name);
+}
+
+static void write_time(struct tg_json_writer *w, const char *key, uint64_t wall_ms)
+{
+    char text[TG_CLOCK_RFC3339_SIZE];
+    tg_clock_rfc3339(wall_ms, text);
+    tg_json_member_str(w, key, text);
+}
+
+static void write_last_reload(struct tg_json_writer *w, const struct tg_reload_result *last)
+{
+    tg_json_key(w, "last_reload");
+    if (last == NULL) {
+        tg_json_null(w);
+        return;
+    }
+    tg_json_begin_object(w);
+    tg_json_member_str(w, "result", last->err == TG_ERR_OK ? "ok" : "failed");
+    tg_json_member_str(w, "version", last->version);
+    tg_json_member_str(w, "error", last->err == TG_ERR_OK ? NULL : last->error.text);
+    write_time(w, "at", last->at_ms);
+    tg_json_end_object(w);
+}
+
+static void get_policy(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "version", tg_reload_version(server->reload));
+    tg_json_member_str(&w, "path", server->config->policy);
+    write_time(&w, "loaded_at", tg_reload_loaded_at_ms(server->reload));
+    tg_json_key(&w, "hooks");
+    tg_json_begin_array(&w);
+    tg_reload_each_hook(server->reload, add_name, &w);
+    tg_json_end_array(&w);
+    tg_json_key(&w, "agents");
+    tg_json_begin_array(&w);
+    tg_reload_each_agent(server->reload, add_name, &w);
+    tg_json_end_array(&w);
+    write_last_reload(&w, tg_reload_last(server->reload));
+    tg_json_end_object(&w);
+    reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));
+}
+
+struct waiting {
+    struct tg_server *server;
+    uint64_t ticket;
+};
+
+static void on_reloaded(void *ctx, const struct tg_reload_result *result)
+{
+    struct waiting *waiting = ctx;
+    struct tg_admin_request *request = tg_admin_find(waiting->server->admin, waiting->ticket);
+    tg_free(waiting);
+    if (request == NULL)
+        return;
+    if (result->err != TG_ERR_OK) {
+        tg_admin_reply_error(request, 422, "reload_failed", result->error.text);
+        return;
+    }
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "result", "ok");
+    tg_json_member_str(&w, "version", result->version);
+    tg_json_member_str(&w, "previous", result->previous);
+    tg_json_member_bool(&w, "unchanged", result->unchanged);
+    tg_json_end_object(&w);
+    reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));
+}
+
+static void post_reload(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    if (server->draining) {
+        tg_admin_reply_error(request, 409, "draining", "the server is shutting down");
+        return;
+    }
+    struct waiting *waiting = tg_xcalloc(1, sizeof *waiting);
+    *waiting = (struct waiting){.server = server, .ticket = tg_admin_ticket(request)};
+    tg_reload_request(server->reload, "admin", on_reloaded, waiting);
+}
+
+static void post_drain(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    enum tg_err err = tg_buffer_append_str(&body, "{\"status\":\"draining\"}");
+    reply_or_503(request, 202, NULL, &body, err != TG_ERR_OK);
+    tg_server_drain(ctx, "POST /drain");
+}
+
+/* --- connections: questions to workers --------------------------------------------------------------- */
+
+/* The answers of all asked workers, gathered on the main thread. */
+struct gather {
+    struct tg_server *server;
+    uint64_t ticket;
+    size_t awaited;
+    size_t matched;
+    size_t limit;
+    struct tg_buffer rows;
+    void (*finish)(struct gather *gather, struct tg_admin_request *request);
+};
+
+struct rows {
+    struct gather *gather;
+    struct tg_buffer rows;
+    size_t matched;
+};
+
+static void add_rows(struct gather *gather, const struct tg_buffer *rows)
+{
+    enum tg_err err = TG_ERR_OK;
+    if (rows->len == 0)
+        return;
+    if (gather->rows.len > 0)
+        err = tg_buffer_append_str(&gather->rows, ",");
+    if (err == TG_ERR_OK)
+        err = tg_buffer_append(&gather->rows, tg_buffer_head(rows), rows->len);
+    if (err != TG_ERR_OK)
+        tg_buffer_clear(&gather->rows);
+}
+
+static void take_rows(void *receiver, void *arg, bool lost)
+{
+    struct rows *rows = arg;
+    struct gather *gather = rows->gather;
+    (void)receiver;
+    if (!lost)
+        add_rows(gather, &rows->rows);
+    gather->matched += rows->matched;
+    tg_buffer_fini(&rows->rows);
+    tg_free(rows);
+    if (--gather->awaited > 0)
+        return;
+    struct tg_admin_request *request =
+        lost ? NULL : tg_admin_find(gather->server->admin, gather->ticket);
+    if (request != NULL)
+        gather->finish(gather, request);
+    tg_buffer_fini(&gather->rows);
+    tg_free(gather);
+}
+
+/* On the worker's thread. */
+static void on_rows(void *ctx, size_t index, struct tg_buffer *rows, size_t matched)
+{
+    struct gather *gather = ctx;
+    struct rows *carried = tg_xcalloc(1, sizeof *carried);
+    (void)index;
+    *carried = (struct rows){.gather = gather, .rows = *rows, .matched = matched};
+    *rows = TG_BUFFER_INIT;
+    tg_task_post(gather->server->mailbox, take_rows, carried);
+}
+
+static struct gather *gather_for(struct tg_server *server, struct tg_admin_request *request,
+                                 void (*finish)(struct gather *, struct tg_admin_request *))
+{
+    struct gather *gather = tg_xcalloc(1, sizeof *gather);
+    gather->server = server;
+    gather->ticket = tg_admin_ticket(request);
+    gather->finish = finish;
+    return gather;
+}
+
+static void finish_list(struct gather *gather, struct tg_admin_request *request)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_json_begin_object(&w);
+    tg_json_member_uint(&w, "count", gather->matched);
+    tg_json_member_uint(&w, "limit", gather->limit);
+    tg_json_key(&w, "connections");
+    tg_json_begin_array(&w);
+    if (gather->rows.len > 0)
+        tg_json_raw(&w, tg_buffer_head(&gather->rows), gather->rows.len);
+    tg_json_end_array(&w);
+    tg_json_end_object(&w);
+    reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));
+}
+
+static bool read_filter(struct tg_admin_request *request, struct tg_conn_filter *filter)
+{
+    const char *state = tg_admin_query(request, "state");
+    const char *user = tg_admin_query(request, "user");
+    const char *limit = tg_admin_query(request, "limit");
+    *filter = (struct tg_conn_filter){.state = -1, .limit = ROWS_DEFAULT};
+    for (int i = 0; state != NULL && i < TG_STATES; i++)
+        if (strcmp(tg_state_names[i], state) == 0)
+            filter->state = i;
+    if (state != NULL && filter->state < 0) {
+        tg_admin_reply_error(request, 400, "bad_state", "there is no such connection state");
+        return false;
+    }
+    if (user != NULL && strlen(user) >= sizeof filter->user_id) {
+        tg_admin_reply_error(request, 400, "bad_user", "user is at most 256 bytes");
+        return false;
+    }
+    if (user != NULL)
+        memcpy(filter->user_id, user, strlen(user) + 1);
+    if (limit != NULL) {
+        char *end = NULL;
+        unsigned long n = strtoul(limit, &end, 10);
+        if (limit[0] < '0' || limit[0] > '9' || *end != '\0' || n < 1 || n > ROWS_MAX) {
+            tg_admin_reply_error(request, 400, "bad_limit", "limit is a number from 1 to 10000");
+            return false;
+        }
+        filter->limit = n;
+    }
+    return true;
+}
+
+static void get_connections(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_conn_filter filter;
+    if (!read_filter(request, &filter))
+        return;
+    struct gather *gather = gather_for(server, request, finish_list);
+    gather->limit = filter.limit;
+    gather->awaited = server->worker_count;
+    for (size_t i = 0; i < server->worker_count; i++)
+        tg_worker_list(server->workers[i], &filter, on_rows, gather);
+}
+
+/* The worker that an ID names, or NULL after answering 404. */
+static struct tg_worker *worker_of(struct tg_server *server, struct tg_admin_request *request,
+                                   struct tg_conn_id *id)
+{
+    const char *text = tg_admin_param(request);
+    if (tg_conn_id_parse(text, strlen(text), id) == TG_ERR_OK) {
+        size_t number = tg_conn_id_worker(id->serial);
+        if (number >= 1 && number <= server->worker_count)
+            return server->workers[number - 1];
+    }
+    tg_admin_reply_error(request, 404, "no_connection", "there is no such connection");
+    return NULL;
+}
+
+static void finish_show(struct gather *gather, struct tg_admin_request *request)
+{
+    if (gather->matched == 0)
+        tg_admin_reply_error(request, 404, "no_connection", "there is no such connection");
+    else
+        reply_or_503(request, 200, NULL, &gather->rows, gather->rows.len == 0);
+}
+
+static void get_connection(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_conn_id id;
+    struct tg_worker *worker = worker_of(server, request, &id);
+    if (worker == NULL)
+        return;
+    struct gather *gather = gather_for(server, request, finish_show);
+    gather->awaited = 1;
+    tg_worker_show(worker, &id, on_rows, gather);
+}
+
+static void finish_close(struct gather *gather, struct tg_admin_request *request)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    if (gather->matched == 0) {
+        tg_admin_reply_error(request, 404, "no_connection", "there is no such connection");
+        return;
+    }
+    enum tg_err err = tg_buffer_append_str(&body, "{\"closing\":true}");
+    reply_or_503(request, 200, NULL, &body, err != TG_ERR_OK);
+}
+
+/* {"code": 4000, "reason": "…"}, both optional; no body is fine. */
+static bool read_close(struct tg_admin_request *request, int *code, char reason[TG_WS_REASON_MAX + 1])
+{
+    struct tg_json_value document;
+    const struct tg_buffer *body = tg_admin_body(request);
+    *code = 1000;
+    memcpy(reason, "closed by the operator", sizeof "closed by the operator");
+    if (body == NULL || body->len == 0)
+        return true;
+    bool good = tg_json_parse((const char *)tg_buffer_head(body), body->len, &document, NULL) ==
+                    TG_ERR_OK &&
+                document.kind == TG_JSON_OBJECT;
+    if (good) {
+        struct tg_json_value code_value = tg_json_member(&document, "code");
+        struct tg_json_value reason_value = tg_json_member(&document, "reason");
+        if (code_value.kind != TG_JSON_NONE) {
+            double number = tg_json_number(&code_value); /* may be infinite */
+            *code = number >= 0 && number <= UINT16_MAX ? (int)number : 0;
+        }
+        if (reason_value.kind != TG_JSON_NONE &&
+            tg_json_copy_string(&reason_value, reason, TG_WS_REASON_MAX + 1) != TG_ERR_OK)
+            good = false;
+    }
+    if (good && tg_ws_close_code_valid(*code))
+        return true;
+    tg_admin_reply_error(request, 400, "bad_close",
+                         "the body is {\"code\": 1000-4999 (RFC 6455 section 7.4), \"reason\": text "
+                         "of at most 123 bytes}");
+    return false;
+}
+
+static void post_close(void *ctx, struct tg_admin_request *request)
+{
+    struct tg_server *server = ctx;
+    struct tg_conn_id id;
+    char reason[TG_WS_REASON_MAX + 1];
+    int code;
+    struct tg_worker *worker = worker_of(server, request, &id);
+    if (worker == NULL || !read_close(request, &code, reason))
+        return;
+    struct gather *gather = gather_for(server, request, finish_close);
+    gather->awaited = 1;
+    tg_worker_close_conn(worker, &id, code, reason, on_rows, gather);
+}
+
+static const struct tg_admin_route routes[] = {
+    {"GET", "/health", get_health},
+    {"GET", "/ready", get_ready},
+    {"GET", "/metrics", get_metrics},
+    {"GET", "/connections", get_connections},
+    {"GET", "/connections/:id", get_connection},
+    {"POST", "/connections/:id/close", post_close},
+    {"GET", "/policy", get_policy},
+    {"POST", "/reload", post_reload},
+    {"POST", "/drain", post_drain},
+    {"GET", "/version", get_version},
+};
+
+enum tg_err tg__admin_start(struct tg_server *server, struct tg_error *error)
+{
+    const struct tg_config *config = server->config;
+    int fd = -1;
+    if (strcmp(config->admin, "off") == 0)
+        return TG_ERR_OK;
+    enum tg_err err = tg_listener_bind(config->admin, false, &fd, server->admin_bound, error);
+    if (err != TG_ERR_OK)
+        return err;
+    struct tg_admin_options options = {
+        .fd = fd,
+        .address = server->admin_bound,
+        .token = config->admin_token,
+        .reply_timeout_ms = REPLY_TIMEOUT_MS,
+    };
+    err = tg_admin_create(&server->admin, server->net, server->timers, &options, routes,
+                          sizeof routes / sizeof routes[0], server);
+    if (err != TG_ERR_OK)
+        return tg_error_set(error, err, "the admin listener could not be started");
+    return TG_ERR_OK;
+}

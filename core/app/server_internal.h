@@ -1,0 +1,53 @@
+/* server_internal.h - what server.c, signals.c and the admin_*.c files share. Main thread only. */
+#ifndef TG_APP_SERVER_INTERNAL_H
+#define TG_APP_SERVER_INTERNAL_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "app/server.h"
+#include "app/worker.h"
+#include "net/mailbox.h"
+#include "net/stream.h"
+#include "net/timer.h"
+#include "ops/admin.h"
+#include "script/budget.h"
+#include "script/reload.h"
+
+#define TG_SIGNALS 3
+
+struct tg_server {
+    const struct tg_config *config; /* borrowed */
+    uv_loop_t loop;
+    uv_signal_t signals[TG_SIGNALS];
+    struct tg_net *net;
+    struct tg_timers *timers;
+    struct tg_mailbox *mailbox;
+    struct tg_timer deadline; /* of the drain */
+    struct tg_worker **workers; /* owned */
+    size_t worker_count;
+    struct tg_script_option *script_options; /* owned; texts borrowed from config */
+    struct tg_script_env probe;
+    struct tg_meter *meter;
+    struct tg_reload *reload;
+    struct tg_admin *admin; /* NULL: off */
+    char (*bound)[TG_ADDRESS_SIZE]; /* owned; one per config->listen */
+    char admin_bound[TG_ADDRESS_SIZE];
+    uint64_t started_ms;
+    size_t drained; /* workers that are */
+    bool serving;
+    bool draining;
+    bool stopped;
+    int exit_code;
+};
+
+/* signals.c */
+TG_MUST enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error);
+void tg__signals_stop(struct tg_server *server);
+
+/* admin_routes_*.c */
+TG_MUST enum tg_err tg__admin_start(struct tg_server *server, struct tg_error *error);
+/* Shards of all workers; the array is freed by the caller. */
+const struct tg_metrics **tg__server_shards(const struct tg_server *server);
+
+#endif

@@ -1,0 +1,397 @@
+/* worker.c - the life of a worker thread.
+ *
+ *   create ─> start ─> [prepare, commit] ─> listen ─> … ─> drain ─> drained ─> stop ─> join ─> destroy
+ *
+ * Everything below the mailbox belongs to the thread from start to join.
+ */
+#include "app/worker.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "app/task.h"
+#include "app/worker_internal.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "script/budget.h"
+
+static void on_accept(void *ctx, struct tg_stream *stream)
+{
+    struct tg_worker *worker = ctx;
+    tg_hub_accept(worker->hub, stream);
+}
+
+static void on_accept_error(void *ctx, const char *why)
+{
+    struct tg_worker *worker = ctx;
+    tg_counter_add(&worker->metrics->accept_failures, 1);
+    tg_log(TG_LOG_WARN, "listener.accept_failed", tg_log_str("reason", why),
+           tg_log_uint("worker", worker->options.index + 1));
+}
+
+static void on_flush(uv_prepare_t *handle)
+{
+    struct tg_worker *worker = handle->data;
+    tg_hub_flush(worker->hub);
+    if (!worker->draining || worker->drained_told || tg_hub_count(worker->hub) > 0 ||
+        tg_runs_count(worker->runs) > 0)
+        return;
+    worker->drained_told = true;
+    worker->options.events.drained(worker->options.events.ctx, worker->options.index);
+}
+
+static struct tg_hub_options hub_options(const struct tg_worker_options *options)
+{
+    const struct tg_config *config = options->config;
+    size_t workers = (size_t)config->workers;
+    return (struct tg_hub_options){
+        .worker = (uint8_t)(options->index + 1),
+        .handshake_timeout_ms = config->handshake_timeout_ms,
+        .auth_timeout_ms = config->auth_timeout_ms,
+        .setup_timeout_ms = config->setup_timeout_ms,
+        .idle_after_ms = config->idle_after_ms,
+        .ping_interval_ms = config->ping_interval_ms,
+        .pong_timeout_ms = config->pong_timeout_ms,
+        .close_timeout_ms = config->close_timeout_ms,
+        .expiry_notice_ms = config->expiry_notice_ms,
+        .prepare_retry_ms = config->prepare_retry_ms,
+        .prepare_retry_max_ms = config->prepare_retry_max_ms,
+        .max_message = config->max_message,
+        .max_header = config->max_header,
+        .inbox_messages = config->inbox_messages,
+        .inbox_bytes = config->inbox_bytes,
+        .outbox_bytes = config->outbox_bytes,
+        .session_bytes = config->session_bytes,
+        /* Rounded up, so that a small limit does not become none. */
+        .max_connections = (config->max_connections + workers - 1) / workers,
+        .strict = config->strict,
+    };
+}
+
+static struct tg_script_env script_env(struct tg_worker *worker)
+{
+    const struct tg_config *config = worker->options.config;
+    return (struct tg_script_env){
+        .worker = (uint8_t)(worker->options.index + 1),
+        .timers = worker->timers,
+        .hub = worker->hub,
+        .runs = worker->runs,
+        .metrics = worker->metrics,
+        .meter = worker->meter,
+        .wall_budget_ms = config->script_wall_budget_ms,
+        .memory_max = config->script_memory,
+        .options = worker->options.script_options,
+        .option_count = worker->options.script_option_count,
+        .post_ctx = worker,
+        .post = tg__worker_post_order,
+    };
+}
+
+/* What a connection asks goes to the scripts or to the runs; the worker knows both. */
+static bool upper_hook_defined(void *ctx, enum tg_hook hook)
+{
+    struct tg_worker *worker = ctx;
+    return tg_host_hook_defined(worker->host, hook);
+}
+
+static void upper_hook_start(void *ctx, struct tg_conn *conn, enum tg_hook hook,
+                             const struct tg_hook_input *input)
+{
+    struct tg_worker *worker = ctx;
+    tg_host_hook_start(worker->host, conn, hook, input);
+}
+
+static void upper_hook_cancel(void *ctx, struct tg_conn *conn)
+{
+    struct tg_worker *worker = ctx;
+    tg_host_hook_cancel(worker->host, conn);
+}
+
+static enum tg_err upper_run_start(void *ctx, struct tg_conn *conn,
+                                   const struct tg_run_request *request)
+{
+    struct tg_worker *worker = ctx;
+    return tg_runs_start(worker->runs, conn, request);
+}
+
+static enum tg_err upper_run_cancel(void *ctx, struct tg_conn *conn, const char *run_id)
+{
+    struct tg_worker *worker = ctx;
+    return tg_runs_cancel(worker->runs, conn, run_id);
+}
+
+static void upper_runs_end(void *ctx, struct tg_conn *conn)
+{
+    struct tg_worker *worker = ctx;
+    tg_runs_connection_over(worker->runs, conn);
+}
+
+static void connect_layers(struct tg_worker *worker)
+{
+    struct tg_conn_upper upper = {
+        .host = worker,
+        .hook_defined = upper_hook_defined,
+        .hook_start = upper_hook_start,
+        .hook_cancel = upper_hook_cancel,
+        .run_start = upper_run_start,
+        .run_cancel = upper_run_cancel,
+        .runs_end = upper_runs_end,
+    };
+    struct tg_run_executor executor = tg_host_executor(worker->host);
+    tg_hub_set_upper(worker->hub, &upper);
+    tg_runs_set_executor(worker->runs, &executor);
+}
+
+static enum tg_err create_layers(struct tg_worker *worker)
+{
+    const struct tg_config *config = worker->options.config;
+    struct tg_hub_options hub = hub_options(&worker->options);
+    struct tg_runs_options runs = {
+        .max_per_connection = config->runs_max_per_connection,
+        .timeout_ms = config->runs_timeout_ms,
+        .finish_unheard = config->runs_on_disconnect == TG_RUN_FINISH,
+    };
+    enum tg_err err = tg_net_create(&worker->net, &worker->loop);
+    if (err == TG_ERR_OK)
+        err = tg_timers_create(&worker->timers, &worker->loop);
+    if (err == TG_ERR_OK)
+        err = tg_mailbox_create(&worker->mailbox, &worker->loop, worker);
+    if (err == TG_ERR_OK)
+        err = tg_hub_create(&worker->hub, &hub, worker->net, worker->timers, worker->metrics);
+    if (err == TG_ERR_OK)
+        err = tg_runs_create(&worker->runs, &runs, worker->hub);
+    return err;
+}
+
+enum tg_err tg_worker_create(struct tg_worker **out, const struct tg_worker_options *options,
+                             struct tg_error *error)
+{
+    struct tg_worker *worker = tg_xcalloc(1, sizeof *worker);
+    worker->options = *options;
+    worker->metrics = tg_xcalloc(1, sizeof *worker->metrics);
+    worker->fds = tg_xcalloc(options->fd_count + 1, sizeof *worker->fds);
+    worker->listeners = tg_xcalloc(options->fd_count + 1, sizeof(struct tg_listener *));
+    for (size_t i = 0; i < options->fd_count; i++)
+        worker->fds[i] = options->fds[i];
+    if (uv_loop_init(&worker->loop) != 0 || create_layers(worker) != TG_ERR_OK)
+        return tg_error_set(error, TG_ERR_SYS, "worker %zu could not be set up (out of file "
+                                               "descriptors or memory?)",
+                            options->index + 1);
+    worker->flush.data = worker;
+    (void)uv_prepare_init(&worker->loop, &worker->flush);
+    (void)uv_prepare_start(&worker->flush, on_flush);
+    *out = worker;
+    return TG_ERR_OK;
+}
+
+void tg_worker_set_peers(struct tg_worker *worker, struct tg_worker *const *peers, size_t count)
+{
+    worker->peers = peers;
+    worker->peer_count = count;
+}
+
+static void create_host(struct tg_worker *worker)
+{
+    const struct tg_config *config = worker->options.config;
+    struct tg_host_options options;
+    if (tg_meter_create(&worker->meter, config->script_cpu_budget_ms) != TG_ERR_OK)
+        return;
+    options = (struct tg_host_options){
+        .env = script_env(worker),
+        .drain_timeout_ms = config->reload_drain_timeout_ms,
+        .max_generations = config->reload_max_generations,
+    };
+    if (tg_host_create(&worker->host, &options) == TG_ERR_OK)
+        connect_layers(worker);
+}
+
+static void close_handles(struct tg_worker *worker)
+{
+    for (size_t i = 0; i < worker->options.fd_count; i++)
+        tg_listener_stop(worker->listeners[i]);
+    tg_mailbox_close(worker->mailbox);
+    uv_close((uv_handle_t *)&worker->flush, NULL);
+}
+
+static void run_thread(void *arg)
+{
+    struct tg_worker *worker = arg;
+    create_host(worker);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until stop */
+    tg_host_destroy(worker->host);
+    tg_runs_destroy(worker->runs);
+    tg_hub_destroy(worker->hub);
+    tg_timers_destroy(worker->timers);
+    close_handles(worker);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* close callbacks */
+    tg_net_destroy(worker->net);
+    tg_meter_destroy(worker->meter);
+}
+
+enum tg_err tg_worker_start(struct tg_worker *worker, struct tg_error *error)
+{
+    int rc = uv_thread_create(&worker->thread, run_thread, worker);
+    if (rc != 0)
+        return tg_error_set(error, TG_ERR_SYS, "a worker thread could not be started: %s",
+                            uv_strerror(rc));
+    return TG_ERR_OK;
+}
+
+void tg_worker_join(struct tg_worker *worker)
+{
+    (void)uv_thread_join(&worker->thread);
+}
+
+void tg_worker_destroy(struct tg_worker *worker)
+{
+    tg_mailbox_destroy(worker->mailbox);
+    if (uv_loop_close(&worker->loop) != 0)
+        tg_log(TG_LOG_ERROR, "worker.handles_left",
+               tg_log_uint("worker", worker->options.index + 1));
+    for (size_t i = 0; i < worker->options.fd_count; i++)
+        if (worker->fds[i] >= 0)
+            (void)close(worker->fds[i]);
+    tg_free(worker->fds);
+    tg_free(worker->listeners);
+    tg_free(worker->metrics);
+    tg_free(worker);
+}
+
+const struct tg_metrics *tg_worker_metrics(const struct tg_worker *worker)
+{
+    return worker->metrics;
+}
+
+/* --- orders from the main thread ------------------------------------------------------------------ */
+
+static void do_prepare(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    struct tg_source *source = arg;
+    struct tg_error error = {0};
+    const struct tg_worker_events *events = &worker->options.events;
+    if (!lost) {
+        enum tg_err err = worker->host == NULL
+                              ? tg_error_set(&error, TG_ERR_NOMEM, "worker has no script host")
+                              : tg_host_prepare(worker->host, source, &error);
+        events->prepared(events->ctx, worker->options.index, err, &error);
+    }
+    tg_source_release(source);
+}
+
+void tg_worker_prepare(struct tg_worker *worker, struct tg_source *source)
+{
+    tg_task_post(worker->mailbox, do_prepare, tg_source_retain(source));
+}
+
+static void do_commit(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    if (lost)
+        return;
+    tg_host_commit(worker->host);
+    worker->options.events.switched(worker->options.events.ctx, worker->options.index);
+}
+
+void tg_worker_commit(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_commit, NULL);
+}
+
+static void do_abort(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    if (lost)
+        return;
+    if (worker->host != NULL)
+        tg_host_abort(worker->host);
+    worker->options.events.switched(worker->options.events.ctx, worker->options.index);
+}
+
+void tg_worker_abort(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_abort, NULL);
+}
+
+static void do_listen(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    for (size_t i = 0; !lost && i < worker->options.fd_count; i++) {
+        int fd = worker->fds[i];
+        worker->fds[i] = -1;
+        if (tg_listener_start(&worker->listeners[i], worker->net, fd, on_accept, on_accept_error,
+                              worker) != TG_ERR_OK)
+            on_accept_error(worker, "the listener could not be started");
+    }
+}
+
+void tg_worker_listen(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_listen, NULL);
+}
+
+static void stop_listening(struct tg_worker *worker)
+{
+    for (size_t i = 0; i < worker->options.fd_count; i++) {
+        tg_listener_stop(worker->listeners[i]);
+        worker->listeners[i] = NULL;
+    }
+}
+
+static void do_drain(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    if (lost)
+        return;
+    stop_listening(worker);
+    tg_hub_drain(worker->hub);
+    worker->draining = true;
+}
+
+void tg_worker_drain(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_drain, NULL);
+}
+
+static void do_drain_now(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    if (lost)
+        return;
+    tg_runs_end_all(worker->runs, "draining", "the server is shutting down");
+    tg_hub_drain_now(worker->hub);
+}
+
+void tg_worker_drain_now(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_drain_now, NULL);
+}
+
+static void on_end_of_thread(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    uv_unref(handle);
+}
+
+static void do_stop(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    (void)arg;
+    if (lost)
+        return;
+    stop_listening(worker);
+    tg_runs_end_all(worker->runs, "draining", "the server is shutting down");
+    tg_hub_drop_all(worker->hub);
+    /* What is left are closing streams, which keep the loop alive until they are gone. */
+    uv_walk(&worker->loop, on_end_of_thread, NULL);
+}
+
+void tg_worker_stop(struct tg_worker *worker)
+{
+    tg_task_post(worker->mailbox, do_stop, NULL);
+}

@@ -1,0 +1,78 @@
+/* worker.h - one thread with its own loop, listeners, connections, runs and scripts.
+ *
+ * Workers share nothing: whatever comes from outside comes as a letter. The functions below may be
+ * called from any thread unless they say otherwise.
+ */
+#ifndef TG_APP_WORKER_H
+#define TG_APP_WORKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/metrics.h"
+#include "connection/id.h"
+#include "ops/config.h"
+#include "script/generation.h"
+#include "script/source.h"
+
+struct tg_worker;
+
+/* What a worker reports. Called on the worker's thread. `index` counts from 0. */
+struct tg_worker_events {
+    void *ctx;
+    void (*prepared)(void *ctx, size_t index, enum tg_err err, const struct tg_error *error);
+    void (*switched)(void *ctx, size_t index);
+    void (*drained)(void *ctx, size_t index); /* no connection and no run is left */
+};
+
+struct tg_worker_options {
+    size_t index;
+    const struct tg_config *config; /* borrowed; not changed while workers live */
+    const struct tg_script_option *script_options; /* borrowed */
+    size_t script_option_count;
+    int *fds; /* listening sockets, owned by the worker from create on; the array is copied */
+    size_t fd_count;
+    struct tg_worker_events events;
+};
+
+/* Main thread: everything that can fail, before the thread starts. */
+TG_MUST enum tg_err tg_worker_create(struct tg_worker **out,
+                                     const struct tg_worker_options *options,
+                                     struct tg_error *error);
+/* All workers, so that scripts can reach connections of others. Main thread, before start. */
+void tg_worker_set_peers(struct tg_worker *worker, struct tg_worker *const *peers, size_t count);
+TG_MUST enum tg_err tg_worker_start(struct tg_worker *worker, struct tg_error *error);
+/* Main thread: waits for the thread after tg_worker_stop, then frees. Only when no thread posts any more. */
+void tg_worker_join(struct tg_worker *worker);
+void tg_worker_destroy(struct tg_worker *worker);
+
+const struct tg_metrics *tg_worker_metrics(const struct tg_worker *worker);
+
+void tg_worker_prepare(struct tg_worker *worker, struct tg_source *source); /* counts it up */
+void tg_worker_commit(struct tg_worker *worker);
+void tg_worker_abort(struct tg_worker *worker);
+void tg_worker_listen(struct tg_worker *worker);
+void tg_worker_drain(struct tg_worker *worker);     /* stop accepting; let runs end */
+void tg_worker_drain_now(struct tg_worker *worker); /* end what is left */
+void tg_worker_stop(struct tg_worker *worker);      /* drop what is left; the thread ends */
+
+/* Questions about connections. `done` runs on the worker's thread with JSON in `rows` (freed after). */
+struct tg_conn_filter {
+    int state;         /* enum tg_state, or -1 */
+    char user_id[257]; /* "" any */
+    size_t limit;
+};
+typedef void (*tg_rows_fn)(void *ctx, size_t index, struct tg_buffer *rows, size_t matched);
+/* Comma-separated objects, at most filter->limit; `matched` counts all that fit the filter. */
+void tg_worker_list(struct tg_worker *worker, const struct tg_conn_filter *filter, tg_rows_fn done,
+                    void *ctx);
+/* One object with its transitions; no bytes when there is no such connection. */
+void tg_worker_show(struct tg_worker *worker, const struct tg_conn_id *id, tg_rows_fn done,
+                    void *ctx);
+/* Closes it; matched is 1 when it was there. */
+void tg_worker_close_conn(struct tg_worker *worker, const struct tg_conn_id *id, int code,
+                          const char *reason, tg_rows_fn done, void *ctx);
+
+#endif

@@ -1,0 +1,40 @@
+/* worker_internal.h - what worker.c (its life), worker_orders.c (between workers) and worker_rows.c
+ * (questions from the admin interface) share. */
+#ifndef TG_APP_WORKER_INTERNAL_H
+#define TG_APP_WORKER_INTERNAL_H
+
+#include <uv.h>
+
+#include "agent/run.h"
+#include "app/worker.h"
+#include "connection/hub.h"
+#include "net/listener.h"
+#include "net/mailbox.h"
+#include "script/host.h"
+
+struct tg_worker {
+    struct tg_worker_options options;
+    struct tg_metrics *metrics; /* owned */
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_prepare_t flush; /* end of each loop iteration: write out, look whether the drain is over */
+    struct tg_net *net;
+    struct tg_timers *timers;
+    struct tg_mailbox *mailbox;
+    struct tg_hub *hub;
+    struct tg_runs *runs;
+    struct tg_host *host;   /* created on the thread */
+    struct tg_meter *meter; /* created on the thread */
+    int *fds;               /* owned until listening */
+    struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
+    struct tg_worker *const *peers; /* borrowed */
+    size_t peer_count;
+    bool draining;
+    bool drained_told;
+};
+
+/* tg_script_env.post */
+enum tg_err tg__worker_post_order(void *worker, const struct tg_remote_order *order,
+                                  uint64_t ticket);
+
+#endif

@@ -1,0 +1,147 @@
+/* metrics.h - the numbers of one worker: a shard that its thread writes and any thread reads.
+ *
+ * Single writer, so an increment is a relaxed load and store: no locked instruction, no shared cache
+ * line on the hot path. Readers see each number whole, not all numbers of one instant. Names and
+ * label texts live with whoever renders (ops/metrics_text) and whoever defines the enums: this file
+ * only fixes how many there are, and those files assert that they agree.
+ */
+#ifndef TG_BASE_METRICS_H
+#define TG_BASE_METRICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TG_METRICS_STATES 12
+#define TG_METRICS_HOOKS 10
+#define TG_METRICS_HOOK_OUTCOMES 8
+#define TG_METRICS_RUN_OUTCOMES 6
+#define TG_METRICS_AGENTS 64  /* the last slot collects the rest as "other" */
+#define TG_METRICS_BUCKETS 12 /* bounds in tg_metrics_bucket_us, then +Inf */
+#define TG_METRICS_HOURS 25
+
+typedef _Atomic uint64_t tg_counter;
+
+enum tg_direction { TG_IN, TG_OUT };
+enum tg_message_kind { TG_MESSAGE_TEXT, TG_MESSAGE_BINARY, TG_MESSAGE_CONTROL };
+
+/* Counters without labels: name, help. The Prometheus name is tidegate_<name>_total. */
+#define TG_COUNTER_MAP(X)                                                                          \
+    X(connections_opened, "Sockets accepted.")                                                     \
+    X(connections_closed, "Connections whose last byte is freed.")                                 \
+    X(handshakes_refused, "Upgrade requests refused before 101.")                                  \
+    X(transitions_attempted, "Moves of the connection state machine tried, legal or not.")         \
+    X(invalid_transitions, "Moves that the state table does not allow; nothing changed.")          \
+    X(connection_id_mismatches,                                                                    \
+      "Connection IDs offered by a script that differ from the real one.")                         \
+    X(duplicate_registrations, "Second registrations of a connection ID; refused.")                \
+    X(slow_clients, "Connections ended because the client did not read.")                          \
+    X(reads_paused, "Times that reading a socket paused because an inbox was full.")               \
+    X(accept_failures, "accept(2) errors.")                                                        \
+    X(script_tampering, "Writes by a script to something the core owns.")
+
+/* Close codes that have a row of their own; any other counts as "other", none received as 1006. */
+#define TG_CLOSE_CODE_MAP(X)                                                                       \
+    X(1000)                                                                                        \
+    X(1001)                                                                                        \
+    X(1002)                                                                                        \
+    X(1003)                                                                                        \
+    X(1005)                                                                                        \
+    X(1006)                                                                                        \
+    X(1007)                                                                                        \
+    X(1008)                                                                                        \
+    X(1009)                                                                                        \
+    X(1011)                                                                                        \
+    X(1012)                                                                                        \
+    X(1013)                                                                                        \
+    X(4400)                                                                                        \
+    X(4401)                                                                                        \
+    X(4403)                                                                                        \
+    X(4408)                                                                                        \
+    X(4429)
+
+enum tg_close_slot {
+#define X(code) TG_CLOSE_SLOT_##code,
+    TG_CLOSE_CODE_MAP(X)
+#undef X
+        TG_CLOSE_SLOT_OTHER,
+    TG_CLOSE_SLOTS
+};
+
+struct tg_histogram {
+    tg_counter buckets[TG_METRICS_BUCKETS + 1]; /* not cumulative; last is +Inf */
+    tg_counter sum_us;
+};
+
+/* Events per hour for the last 24, keyed by hours since 1970. */
+struct tg_hourly {
+    tg_counter hour[TG_METRICS_HOURS];
+    tg_counter count[TG_METRICS_HOURS];
+};
+
+struct tg_agent_metrics {
+    char name[64]; /* written once, before agents_used is raised */
+    tg_counter running;
+    tg_counter outcomes[TG_METRICS_RUN_OUTCOMES];
+};
+
+struct tg_metrics {
+#define X(name, help) tg_counter name;
+    TG_COUNTER_MAP(X)
+#undef X
+    tg_counter states[TG_METRICS_STATES]; /* gauge */
+    tg_counter transitions[TG_METRICS_STATES][TG_METRICS_STATES];
+    tg_counter stuck[TG_METRICS_STATES];
+    tg_counter stuck_now[TG_METRICS_STATES]; /* gauge: past their deadline and not yet closed */
+    tg_counter closes[TG_CLOSE_SLOTS];
+    tg_counter messages[2][3]; /* [tg_direction][tg_message_kind] */
+    tg_counter bytes[2];
+    struct tg_histogram hook_duration[TG_METRICS_HOOKS];
+    tg_counter hook_outcomes[TG_METRICS_HOOKS][TG_METRICS_HOOK_OUTCOMES];
+    struct tg_agent_metrics agents[TG_METRICS_AGENTS];
+    tg_counter agents_used;
+    tg_counter script_memory_bytes; /* gauge: all generations of this worker */
+    struct tg_hourly invalid_transitions_by_hour;
+};
+
+/* Upper bounds of the histogram buckets in microseconds, rising. */
+extern const uint64_t tg_metrics_bucket_us[TG_METRICS_BUCKETS];
+
+static inline void tg_counter_add(tg_counter *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline void tg_counter_sub(tg_counter *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n,
+                          memory_order_relaxed);
+}
+
+static inline void tg_counter_set(tg_counter *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t tg_counter_get(const tg_counter *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* Rows of `agents` that any thread may read now. Pairs with the writer: their names are there. */
+static inline size_t tg_metrics_agents_used(const struct tg_metrics *metrics)
+{
+    return (size_t)atomic_load_explicit(&metrics->agents_used, memory_order_acquire);
+}
+
+/* All below: the owning thread only, apart from the readers that say so. */
+void tg_histogram_observe(struct tg_histogram *histogram, uint64_t us);
+void tg_hourly_add(struct tg_hourly *hourly, uint64_t wall_ms);
+uint64_t tg_hourly_last_day(const struct tg_hourly *hourly, uint64_t wall_ms); /* any thread */
+enum tg_close_slot tg_close_slot_of(int code);
+
+/* The row of an agent name (cut to 63 bytes), made on first use; "other" when the table is full. */
+struct tg_agent_metrics *tg_metrics_agent(struct tg_metrics *metrics, const char *name);
+
+#endif

@@ -1,0 +1,395 @@
+/* connection.c - birth and death of a connection, and reading what it is.
+ *
+ * Created on accept with its one ID, registered at once, freed when three things are over: the state
+ * machine is final, the stream has closed, and no hook is under way.
+ *
+ * I1  The ID is set here and nowhere else.
+ * I2  A connection is in the registry exactly as long as its memory lives.
+ */
+#include "connection/connection.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "connection/connection_internal.h"
+
+enum tg_err tg__move(struct tg_conn *conn, enum tg_state to, const char *reason)
+{
+    return tg_lifecycle_move(&conn->lifecycle, to, reason, &conn->id, tg__metrics(conn));
+}
+
+bool tg__hook_defined(const struct tg_conn *conn, enum tg_hook hook)
+{
+    const struct tg_conn_upper *upper = &conn->hub->upper;
+    return upper->hook_defined(upper->host, hook);
+}
+
+bool tg__is_plain(const struct tg_conn *conn)
+{
+    return tg__hook_defined(conn, TG_HOOK_TEXT);
+}
+
+/* A hook that suspends outlives the read buffer, so only then is the message copied. */
+static void keep_question(struct tg_conn *conn)
+{
+    if (conn->question_data == NULL)
+        return;
+    tg_buffer_clear(&conn->question);
+    if (tg_buffer_append(&conn->question, conn->question_data, conn->question_len) != TG_ERR_OK) {
+        conn->question_data = NULL;
+        tg_conn_fail(conn, 1011, "out of memory", "out of memory");
+        return;
+    }
+    conn->question_data = (const char *)tg_buffer_head(&conn->question);
+}
+
+void tg__ask(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_input *input)
+{
+    const struct tg_conn_upper *upper = &conn->hub->upper;
+    assert(conn->asking == TG_ASKING_NONE);
+    conn->asking = hook;
+    conn->question_data = input->data;
+    conn->question_len = input->len;
+    upper->hook_start(upper->host, conn, hook, input);
+    if (conn->asking == hook && hook == TG_HOOK_ROUTE)
+        keep_question(conn);
+}
+
+void tg__stop_asking(struct tg_conn *conn)
+{
+    const struct tg_conn_upper *upper = &conn->hub->upper;
+    if (conn->asking == TG_ASKING_NONE)
+        return;
+    conn->asking = TG_ASKING_NONE;
+    upper->hook_cancel(upper->host, conn);
+}
+
+void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_result *result)
+{
+    if (conn->asking != hook)
+        return;
+    conn->asking = TG_ASKING_NONE;
+    if (result->offered_id != NULL) {
+        char real[TG_CONN_ID_SIZE];
+        tg_conn_id_format(&conn->id, real);
+        if (strcmp(real, result->offered_id) != 0) {
+            tg_conn_id_mismatch(conn, result->offered_id, strlen(result->offered_id),
+                                tg_hook_names[hook]);
+            return;
+        }
+    }
+    switch (hook) {
+    case TG_HOOK_UPGRADE:
+        tg__upgrade_answered(conn, result);
+        break;
+    case TG_HOOK_AUTHENTICATE:
+        tg__authenticate_answered(conn, result);
+        break;
+    case TG_HOOK_REAUTHENTICATE:
+        tg__reauthenticate_answered(conn, result);
+        break;
+    case TG_HOOK_CREATE_CONTEXT:
+        tg__context_answered(conn, result);
+        break;
+    case TG_HOOK_PREPARE:
+        tg__prepare_answered(conn, result);
+        break;
+    case TG_HOOK_ROUTE:
+        tg__route_answered(conn, result);
+        break;
+    case TG_HOOK_MESSAGE:
+    case TG_HOOK_BINARY:
+    case TG_HOOK_TEXT:
+        if (result->outcome != TG_HOOK_OK_OUTCOME)
+            tg__refused_by_hook(conn, "a message hook failed", 1011, result);
+        break;
+    case TG_HOOK_CLOSED:
+        tg__conn_maybe_free(conn);
+        return; /* perhaps freed */
+    case TG_HOOKS:
+        break;
+    }
+    tg_buffer_fini(&conn->question);
+    if (conn->hub->draining)
+        tg__drain(conn);
+    tg__pump(conn);
+}
+
+static void on_read(void *ctx, uint8_t *data, size_t len)
+{
+    struct tg_conn *conn = ctx;
+    tg_counter_add(&tg__metrics(conn)->bytes[TG_IN], len);
+    tg__heard_from_peer(conn);
+    if (tg_conn_state(conn) == TG_CONNECTING)
+        tg__handshake_read(conn, data, len);
+    else if (conn->ws != NULL)
+        tg__receive(conn, data, len);
+    /* else: refused; what still arrives is dropped until the peer has read the answer */
+}
+
+static void on_end(void *ctx, enum tg_err err, const char *why)
+{
+    tg__stream_ended(ctx, err, why);
+}
+
+static void on_written(void *ctx)
+{
+    tg__flush(ctx);
+}
+
+static void on_stream_closed(void *ctx)
+{
+    struct tg_conn *conn = ctx;
+    conn->stream = NULL;
+    tg__conn_maybe_free(conn);
+}
+
+static const struct tg_stream_callbacks stream_callbacks = {
+    .on_read = on_read,
+    .on_end = on_end,
+    .on_written = on_written,
+    .on_closed = on_stream_closed,
+};
+
+static void init_fields(struct tg_conn *conn, struct tg_hub *hub, struct tg_stream *stream)
+{
+    conn->hub = hub;
+    conn->stream = stream;
+    conn->asking = TG_ASKING_NONE;
+    conn->next_seq = 1;
+    conn->last_read_ms = tg_timers_now_ms(hub->timers);
+    tg_list_init(&conn->flush_node);
+    tg_list_init(&conn->run_list);
+    tg_inbox_init(&conn->inbox);
+}
+
+enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream)
+{
+    enum tg_err err;
+    struct tg_conn *conn = tg_calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return TG_ERR_NOMEM;
+    init_fields(conn, hub, stream);
+    conn->id = tg_conn_id_next(&hub->ids);
+    err = tg_registry_add(&hub->registry, &conn->id, conn, hub->metrics);
+    if (err != TG_ERR_OK)
+        goto err_free;
+    err = tg_http_create(&conn->http, TG_HTTP_REQUEST, hub->options.max_header, 0);
+    if (err != TG_ERR_OK)
+        goto err_unregister;
+    err = tg_timer_start(hub->timers, &conn->phase_timer, hub->options.handshake_timeout_ms,
+                         tg__on_setup_deadline);
+    if (err != TG_ERR_OK)
+        goto err_http;
+    tg_stream_bind(stream, &stream_callbacks, conn);
+    err = tg_stream_read_start(stream);
+    if (err != TG_ERR_OK)
+        goto err_timer;
+    tg_lifecycle_init(&conn->lifecycle, hub->metrics);
+    tg_counter_add(&hub->metrics->connections_opened, 1);
+    return TG_ERR_OK;
+
+err_timer:
+    tg_timer_stop(hub->timers, &conn->phase_timer);
+err_http:
+    tg_http_destroy(conn->http);
+err_unregister:
+    tg_registry_remove(&hub->registry, &conn->id);
+err_free:
+    tg_free(conn);
+    return err;
+}
+
+static void free_memory(struct tg_conn *conn)
+{
+    tg_http_destroy(conn->http);
+    tg_ws_destroy(conn->ws);
+    tg_free(conn->request);
+    tg_free(conn->user_id);
+    tg_free(conn->degraded_reason);
+    tg_free(conn->close_reason);
+    tg_inbox_fini(&conn->inbox);
+    tg_buffer_fini(&conn->unread);
+    tg_buffer_fini(&conn->outbox);
+    tg_buffer_fini(&conn->question);
+    tg_buffer_fini(&conn->identity);
+    tg_buffer_fini(&conn->context);
+    tg_buffer_fini(&conn->session);
+    tg_free(conn);
+}
+
+void tg__conn_maybe_free(struct tg_conn *conn)
+{
+    struct tg_hub *hub = conn->hub;
+    if (conn->stream != NULL || conn->asking != TG_ASKING_NONE || conn->receiving)
+        return;
+    assert(tg_state_is_final(tg_conn_state(conn)) && conn->runs == 0 && !conn->closed_owed);
+    tg_timer_stop(hub->timers, &conn->phase_timer);
+    tg_timer_stop(hub->timers, &conn->keepalive_timer);
+    tg_timer_stop(hub->timers, &conn->expiry_timer);
+    tg_list_remove(&conn->flush_node);
+    tg_registry_remove(&hub->registry, &conn->id);
+    tg_lifecycle_fini(&conn->lifecycle, hub->metrics);
+    tg_counter_add(&hub->metrics->connections_closed, 1);
+    free_memory(conn);
+}
+
+const struct tg_conn_id *tg_conn_get_id(const struct tg_conn *conn)
+{
+    return &conn->id;
+}
+
+void tg_conn_id_text(const struct tg_conn *conn, char out[TG_CONN_ID_SIZE])
+{
+    tg_conn_id_format(&conn->id, out);
+}
+
+struct tg_hub *tg_conn_hub(const struct tg_conn *conn)
+{
+    return conn->hub;
+}
+
+enum tg_state tg_conn_state(const struct tg_conn *conn)
+{
+    return tg_lifecycle_state(&conn->lifecycle);
+}
+
+const struct tg_lifecycle *tg_conn_lifecycle(const struct tg_conn *conn)
+{
+    return &conn->lifecycle;
+}
+
+const char *tg_conn_user_id(const struct tg_conn *conn)
+{
+    return conn->user_id;
+}
+
+static struct tg_blob blob_of(const struct tg_buffer *buffer)
+{
+    return (struct tg_blob){.data = tg_buffer_head(buffer), .len = buffer->len};
+}
+
+struct tg_blob tg_conn_identity(const struct tg_conn *conn)
+{
+    return blob_of(&conn->identity);
+}
+
+struct tg_blob tg_conn_context(const struct tg_conn *conn)
+{
+    return blob_of(&conn->context);
+}
+
+const struct tg_request *tg_conn_request(const struct tg_conn *conn)
+{
+    return conn->request;
+}
+
+uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn)
+{
+    return conn->id.time_ms;
+}
+
+double tg_conn_expires_at(const struct tg_conn *conn)
+{
+    return conn->expires_at;
+}
+
+const char *tg_conn_remote(const struct tg_conn *conn)
+{
+    return conn->request == NULL ? "" : conn->request->remote;
+}
+
+bool tg_conn_is_open(const struct tg_conn *conn)
+{
+    enum tg_state state = tg_conn_state(conn);
+    return state > TG_CONNECTING && state < TG_CLOSING;
+}
+
+const char *tg_conn_policy_version(const struct tg_conn *conn)
+{
+    return conn->policy_version;
+}
+
+void tg_conn_set_policy_version(struct tg_conn *conn, const char *version)
+{
+    size_t len = strnlen(version, sizeof conn->policy_version - 1);
+    memcpy(conn->policy_version, version, len);
+    conn->policy_version[len] = '\0';
+}
+
+struct tg_conn_stats tg_conn_stats(const struct tg_conn *conn)
+{
+    return (struct tg_conn_stats){
+        .inbox_messages = conn->inbox.count,
+        .inbox_bytes = conn->inbox.bytes + conn->unread.len,
+        .outbox_bytes = tg__outbox_bytes(conn),
+        .runs = conn->runs,
+        .messages_in = conn->messages_in,
+        .messages_out = conn->messages_out,
+        .degraded_reason = conn->degraded_reason,
+    };
+}
+
+struct tg_blob tg_conn_session(const struct tg_conn *conn)
+{
+    return blob_of(&conn->session);
+}
+
+uint32_t tg_conn_session_revision(const struct tg_conn *conn)
+{
+    return conn->session_revision;
+}
+
+enum tg_err tg_conn_store_session(struct tg_conn *conn, const void *data, size_t len)
+{
+    struct tg_buffer fresh = TG_BUFFER_INIT;
+    if (len > tg__options(conn)->session_bytes)
+        return TG_ERR_LIMIT;
+    if (tg_buffer_append(&fresh, data, len) != TG_ERR_OK)
+        return TG_ERR_NOMEM;
+    tg_buffer_fini(&conn->session);
+    conn->session = fresh;
+    conn->session_revision++;
+    return TG_ERR_OK;
+}
+
+struct tg_list *tg_conn_run_list(struct tg_conn *conn)
+{
+    return &conn->run_list;
+}
+
+size_t tg_conn_runs(const struct tg_conn *conn)
+{
+    return conn->runs;
+}
+
+void tg_conn_run_started(struct tg_conn *conn)
+{
+    conn->runs++;
+    if (tg_conn_state(conn) != TG_PROCESSING)
+        if (tg__move(conn, TG_PROCESSING, "run started") != TG_ERR_OK)
+            tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+}
+
+void tg_conn_run_ended(struct tg_conn *conn)
+{
+    assert(conn->runs > 0);
+    conn->runs--;
+    conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
+    if (conn->runs > 0 || tg_conn_state(conn) != TG_PROCESSING)
+        return;
+    bool missing = conn->degraded_reason != NULL;
+    enum tg_state to = missing ? TG_DEGRADED : TG_PROCESSING_READY;
+    if (tg__move(conn, to, "last run ended") != TG_ERR_OK)
+        return;
+    if (missing)
+        tg__arm_retry(conn);
+    else
+        tg__arm_idle(conn);
+    if (conn->hub->draining)
+        tg__drain(conn);
+}

@@ -1,0 +1,178 @@
+/* connection_internal.h - the struct of a connection, shared by the files of this folder only.
+ *
+ * One file an aspect of the same object:
+ *   connection.c  birth, death, reading its fields     handshake.c  HTTP head to 101, or a refusal
+ *   setup.c       authenticate … connection_ready       receive.c    bytes to messages, pausing
+ *   dispatch.c    a message to what answers it          outbox.c     sending, flushing, slow clients
+ *   deadlines.c   timers                                ending.c     closing, failing, the last hook
+ */
+#ifndef TG_CONNECTION_CONNECTION_INTERNAL_H
+#define TG_CONNECTION_CONNECTION_INTERNAL_H
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "connection/connection.h"
+#include "connection/hub.h"
+#include "connection/inbox.h"
+#include "connection/registry.h"
+#include "net/stream.h"
+#include "net/timer.h"
+#include "proto/http.h"
+#include "proto/websocket.h"
+
+struct tg_hub {
+    struct tg_hub_options options;
+    struct tg_conn_upper upper;
+    struct tg_net *net;         /* borrowed */
+    struct tg_timers *timers;   /* borrowed */
+    struct tg_metrics *metrics; /* borrowed */
+    struct tg_conn_id_source ids;
+    struct tg_registry registry;
+    struct tg_list to_flush; /* tg_conn.flush_node */
+    bool draining;
+};
+
+/* The hook whose answer is awaited, or none. */
+#define TG_ASKING_NONE TG_HOOKS
+
+struct tg_conn {
+    struct tg_conn_id id;
+    struct tg_hub *hub;       /* borrowed; outlives its connections */
+    struct tg_stream *stream; /* owned until its on_closed; NULL after */
+    struct tg_lifecycle lifecycle;
+
+    struct tg_http *http; /* owned; while connecting only */
+    struct tg_ws *ws;     /* owned; from accepted on */
+    struct tg_request *request; /* owned; from the complete head on */
+
+    struct tg_timer phase_timer;     /* handshake, auth and setup deadline; idle or retry; close deadline */
+    struct tg_timer keepalive_timer; /* ping due, or pong deadline */
+    struct tg_timer expiry_timer;    /* auth_expiring due, or expiry */
+    uint64_t last_read_ms;
+    uint64_t last_message_ms;
+    uint64_t retry_delay_ms;
+
+    struct tg_inbox inbox;
+    struct tg_buffer unread; /* bytes read but not decoded: behind a 101, or while paused */
+    struct tg_buffer outbox;
+    struct tg_list flush_node; /* on hub->to_flush while the outbox waits */
+
+    enum tg_hook asking;         /* TG_ASKING_NONE: no hook under way */
+    struct tg_buffer question;   /* copy of the message that a suspended hook is about */
+    const char *question_data;   /* the message being asked about: in `question` or borrowed */
+    size_t question_len;
+
+    char *user_id;             /* owned; NULL before authentication, never changes after */
+    struct tg_buffer identity; /* plain data */
+    struct tg_buffer context;
+    struct tg_buffer session;
+    uint32_t session_revision;
+    double expires_at;
+    char *degraded_reason; /* owned; NULL: nothing is missing */
+    char policy_version[TG_POLICY_VERSION_SIZE];
+
+    struct tg_list run_list; /* agent/'s */
+    size_t runs;
+    uint64_t next_seq;
+    uint64_t messages_in, messages_out;
+
+    char *close_reason; /* owned; NULL: none */
+    uint16_t close_code;
+    uint8_t closing_from; /* enum tg_state before closing */
+
+    /* Orthogonal facts, none of them a state of its own. */
+    bool closed_owed : 1;         /* authenticate was asked, so `closed` must be, once */
+    bool wants_auth_message : 1;  /* authenticate said need_message */
+    bool subprotocol : 1;         /* tidegate.v1 was offered */
+    bool paused : 1;              /* reading stopped because the inbox is full or a 101 is pending */
+    bool receiving : 1;           /* inside tg_ws_feed or the pump: do not enter again */
+    bool awaiting_pong : 1;       /* the keepalive timer is the pong deadline */
+    bool peer_close_seen : 1;
+    bool ending : 1;              /* a close has begun: later ones change nothing */
+    bool peer_ended : 1;          /* it sent FIN; close once all is written */
+    bool ends_failed : 1;         /* closing ends in failed, not closed */
+    bool clean : 1;               /* both close frames were exchanged */
+    bool fin_wanted : 1;          /* shut down once the outbox is written */
+    bool expiry_noticed : 1;
+};
+
+static inline struct tg_metrics *tg__metrics(const struct tg_conn *conn)
+{
+    return conn->hub->metrics;
+}
+static inline const struct tg_hub_options *tg__options(const struct tg_conn *conn)
+{
+    return &conn->hub->options;
+}
+
+/* connection.c */
+TG_MUST enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream);
+TG_MUST enum tg_err tg__move(struct tg_conn *conn, enum tg_state to, const char *reason);
+/* Frees the connection when nothing refers to it any more; the pointer may be gone after. */
+void tg__conn_maybe_free(struct tg_conn *conn);
+/* The policy speaks a protocol of its own: the core sends no JSON. */
+bool tg__is_plain(const struct tg_conn *conn);
+/* Asks the upper layer; see hooks.h. data is borrowed. */
+void tg__ask(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_input *input);
+/* Forgets the hook under way; no answer comes any more. */
+void tg__stop_asking(struct tg_conn *conn);
+bool tg__hook_defined(const struct tg_conn *conn, enum tg_hook hook);
+
+/* handshake.c */
+void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len);
+void tg__upgrade_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+/* Answers the HTTP request and ends in `to`. what is static. */
+void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, const char *extra,
+                          enum tg_state to, const char *what);
+
+/* setup.c */
+void tg__setup_start(struct tg_conn *conn);
+/* Finds the client's `authenticate` message in the inbox and asks with it; false: none is there yet. */
+bool tg__setup_take_auth_message(struct tg_conn *conn);
+void tg__authenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+void tg__reauthenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+void tg__context_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+/* A hook that decides did not say yes: ends the connection with the fitting code. deny_code is for the
+ * policy's own no; a fault of the script is 1011. */
+void tg__refused_by_hook(struct tg_conn *conn, const char *what, int deny_code,
+                         const struct tg_hook_result *result);
+
+/* receive.c */
+void tg__receive(struct tg_conn *conn, uint8_t *data, size_t len);
+/* Goes on with whatever can go on: queued messages, paused bytes, reading. */
+void tg__pump(struct tg_conn *conn);
+extern const struct tg_ws_callbacks tg__ws_callbacks;
+
+/* dispatch.c */
+void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len);
+void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *result);
+
+/* outbox.c */
+void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len);
+void tg__flush_later(struct tg_conn *conn);
+void tg__flush(struct tg_conn *conn);
+size_t tg__outbox_bytes(const struct tg_conn *conn);
+/* Sends the JSON in `body` unless the policy is plain; frees it. */
+void tg__send_json(struct tg_conn *conn, struct tg_buffer *body);
+
+/* deadlines.c */
+void tg__arm_phase(struct tg_conn *conn, uint64_t delay_ms, tg_timer_fn fn);
+void tg__on_setup_deadline(struct tg_timer *timer);
+void tg__on_close_deadline(struct tg_timer *timer);
+void tg__arm_idle(struct tg_conn *conn);
+void tg__arm_retry(struct tg_conn *conn);
+void tg__arm_keepalive(struct tg_conn *conn);
+void tg__arm_expiry(struct tg_conn *conn);
+void tg__heard_from_peer(struct tg_conn *conn);
+
+/* ending.c */
+void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t reason_len);
+void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why);
+/* No close handshake is possible: final state now, stream closed. code 0: was no WebSocket yet. */
+void tg__lose(struct tg_conn *conn, int code, const char *what);
+/* Into the final state (from closing, or from connecting once answered), then FIN and a bounded wait. */
+void tg__finish(struct tg_conn *conn, enum tg_state to, const char *what);
+void tg__drain(struct tg_conn *conn);
+
+#endif

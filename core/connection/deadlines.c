@@ -1,0 +1,182 @@
+/* deadlines.c - the three timers of a connection.
+ *
+ * phase_timer      handshake, authentication and setup deadline; idle_after while ready; the retry of
+ *                  `prepare` while degraded; the deadline of the close handshake. One at a time.
+ * keepalive_timer  a ping when nothing was heard for ping_interval, then the pong deadline.
+ * expiry_timer     auth_expiring, then the end of the identity.
+ *
+ * Traffic does not touch the timers, it only stores the time: a timer that fires early sets itself again.
+ */
+#include <math.h>
+
+#include "base/clock.h"
+#include "base/json_writer.h"
+#include "base/log.h"
+#include "connection/connection_internal.h"
+
+/* expires_at may be years away; look again at least once a day (wall clocks also jump). */
+#define EXPIRY_LOOK_MS (UINT64_C(24) * 3600 * 1000)
+
+static void arm(struct tg_conn *conn, struct tg_timer *timer, uint64_t delay_ms, tg_timer_fn fn)
+{
+    /* Without its deadline a connection could live for ever, so it may not live at all. */
+    if (tg_timer_start(conn->hub->timers, timer, delay_ms, fn) != TG_ERR_OK)
+        tg__lose(conn, 1006, "out of memory");
+}
+
+void tg__arm_phase(struct tg_conn *conn, uint64_t delay_ms, tg_timer_fn fn)
+{
+    arm(conn, &conn->phase_timer, delay_ms, fn);
+}
+
+void tg__on_setup_deadline(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    enum tg_state state = tg_conn_state(conn);
+    char id[TG_CONN_ID_SIZE];
+    tg_conn_id_format(&conn->id, id);
+    tg_counter_add(&tg__metrics(conn)->stuck[state], 1);
+    tg_log(TG_LOG_WARN, "conn.stuck", tg_log_str("id", id),
+           tg_log_str("state", tg_state_names[state]),
+           tg_log_str("waiting_for", conn->asking == TG_ASKING_NONE ? "the client"
+                                                                    : tg_hook_names[conn->asking]));
+    if (state == TG_CONNECTING) {
+        tg__stop_asking(conn);
+        tg__handshake_refuse(conn, 408, "the request was not complete in time", NULL, TG_FAILED,
+                             "handshake deadline passed");
+    } else if (state == TG_ACCEPTED) {
+        tg_conn_fail(conn, 4408, "authentication deadline passed",
+                     "authentication took too long; send credentials sooner");
+    } else {
+        tg_conn_fail(conn, 4408, "setup deadline passed", "setup took too long; try again later");
+    }
+}
+
+static void on_idle_due(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    if (tg_conn_state(conn) != TG_PROCESSING_READY)
+        return; /* armed again when the connection is ready again */
+    uint64_t idle_after = tg__options(conn)->idle_after_ms;
+    uint64_t quiet = tg_timers_now_ms(conn->hub->timers) - conn->last_message_ms;
+    if (quiet < idle_after || conn->asking != TG_ASKING_NONE) {
+        tg__arm_phase(conn, quiet < idle_after ? idle_after - quiet : idle_after, on_idle_due);
+        return;
+    }
+    if (tg__move(conn, TG_IDLE, "no message and no run") != TG_ERR_OK)
+        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+}
+
+void tg__arm_idle(struct tg_conn *conn)
+{
+    tg__arm_phase(conn, tg__options(conn)->idle_after_ms, on_idle_due);
+}
+
+static void on_retry_due(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    if (tg_conn_state(conn) != TG_DEGRADED)
+        return; /* a run is under way; armed again when it has ended */
+    if (conn->asking != TG_ASKING_NONE) {
+        tg__arm_phase(conn, tg__options(conn)->prepare_retry_ms, on_retry_due);
+        return;
+    }
+    if (tg__move(conn, TG_RECONNECTING, "prepare: trying again") != TG_ERR_OK) {
+        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+        return;
+    }
+    if (tg__hook_defined(conn, TG_HOOK_PREPARE))
+        tg__ask(conn, TG_HOOK_PREPARE, &(struct tg_hook_input){0});
+    else /* a reload took the hook away: nothing is missing any more */
+        tg__prepare_answered(conn, &(struct tg_hook_result){.outcome = TG_HOOK_OK_OUTCOME});
+    tg__pump(conn);
+}
+
+void tg__arm_retry(struct tg_conn *conn)
+{
+    const struct tg_hub_options *options = tg__options(conn);
+    uint64_t delay = conn->retry_delay_ms * 2;
+    if (delay < options->prepare_retry_ms)
+        delay = options->prepare_retry_ms;
+    if (delay > options->prepare_retry_max_ms)
+        delay = options->prepare_retry_max_ms;
+    conn->retry_delay_ms = delay;
+    tg__arm_phase(conn, delay, on_retry_due);
+}
+
+static void on_keepalive(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, keepalive_timer);
+    const struct tg_hub_options *options = tg__options(conn);
+    uint64_t quiet = tg_timers_now_ms(conn->hub->timers) - conn->last_read_ms;
+    /* While we do not read, the peer's silence is our doing. */
+    if (conn->paused || quiet < options->ping_interval_ms) {
+        uint64_t wait = conn->paused ? options->ping_interval_ms : options->ping_interval_ms - quiet;
+        arm(conn, &conn->keepalive_timer, wait, on_keepalive);
+    } else if (conn->awaiting_pong) {
+        tg__lose(conn, 1006, "no pong");
+    } else {
+        conn->awaiting_pong = true;
+        tg__send_control(conn, TG_WS_PING, NULL, 0);
+        arm(conn, &conn->keepalive_timer, options->pong_timeout_ms, on_keepalive);
+    }
+}
+
+void tg__arm_keepalive(struct tg_conn *conn)
+{
+    if (tg__options(conn)->ping_interval_ms > 0)
+        arm(conn, &conn->keepalive_timer, tg__options(conn)->ping_interval_ms, on_keepalive);
+}
+
+void tg__heard_from_peer(struct tg_conn *conn)
+{
+    conn->last_read_ms = tg_timers_now_ms(conn->hub->timers);
+    conn->awaiting_pong = false;
+}
+
+static void send_expiring(struct tg_conn *conn)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "type", "auth_expiring");
+    tg_json_key(&w, "data");
+    tg_json_begin_object(&w);
+    tg_json_member_real(&w, "expires_at", conn->expires_at);
+    tg_json_end_object(&w);
+    tg_json_end_object(&w);
+    if (tg_json_writer_failed(&w))
+        tg_buffer_clear(&body);
+    tg__send_json(conn, &body);
+}
+
+static void on_expiry(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, expiry_timer);
+    double left_ms = conn->expires_at * 1000.0 - (double)tg_clock_wall_ms();
+    double notice_ms = (double)tg__options(conn)->expiry_notice_ms;
+    if (left_ms <= 0) {
+        tg_conn_fail(conn, 4401, "identity expired", "credentials have expired; connect again");
+        return;
+    }
+    if (!conn->expiry_noticed && left_ms <= notice_ms && tg_conn_state(conn) > TG_SERVICES_READY) {
+        conn->expiry_noticed = true;
+        send_expiring(conn);
+    }
+    if (tg_conn_is_open(conn))
+        tg__arm_expiry(conn);
+}
+
+void tg__arm_expiry(struct tg_conn *conn)
+{
+    if (!(conn->expires_at > 0)) {
+        tg_timer_stop(conn->hub->timers, &conn->expiry_timer);
+        return;
+    }
+    double wait_ms = conn->expires_at * 1000.0 - (double)tg_clock_wall_ms();
+    double notice_ms = (double)tg__options(conn)->expiry_notice_ms;
+    if (!conn->expiry_noticed)
+        wait_ms = wait_ms > notice_ms ? wait_ms - notice_ms : fmin(wait_ms, 100.0);
+    wait_ms = fmin(fmax(ceil(wait_ms), 1.0), (double)EXPIRY_LOOK_MS);
+    arm(conn, &conn->expiry_timer, (uint64_t)wait_ms, on_expiry);
+}

@@ -1,0 +1,241 @@
+/* ending.c - every way in which a connection ends.
+ *
+ *   open ──[we close or fail]──> closing ──[peer's close frame | EOF | deadline]──> closed | failed
+ *   open ──[peer's close frame]──> closing ──[answered]──> closed
+ *   open ──[reset, no pong, no memory]──> failed
+ *   final ──> FIN ──[peer's FIN | deadline]──> stream closed ──> freed
+ *
+ * I1  Runs end before the close frame is queued, so their last events are still heard.
+ * I2  `closed` is asked once for each connection that was asked to authenticate, when the state is
+ *     final, after every other hook.
+ * I3  The first end wins: what comes later changes neither code nor reason.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "connection/connection_internal.h"
+
+#define VALUE_SHOWN 64
+
+static void end_runs(struct tg_conn *conn)
+{
+    const struct tg_conn_upper *upper = &conn->hub->upper;
+    if (conn->runs > 0)
+        upper->runs_end(upper->host, conn);
+}
+
+/* Remembers why; the reason is for `closed` and the log and may be lost to a lack of memory. */
+static void note_end(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
+{
+    conn->ending = true;
+    conn->close_code = (uint16_t)code;
+    conn->closing_from = conn->lifecycle.state;
+    reason_len = tg_utf8_cut(reason, reason_len, TG_WS_REASON_MAX);
+    tg_free(conn->close_reason);
+    conn->close_reason = tg_strndup(reason, reason_len);
+}
+
+static void stop_timers(struct tg_conn *conn)
+{
+    tg_timer_stop(conn->hub->timers, &conn->phase_timer);
+    tg_timer_stop(conn->hub->timers, &conn->keepalive_timer);
+    tg_timer_stop(conn->hub->timers, &conn->expiry_timer);
+}
+
+static void begin_closing(struct tg_conn *conn, const char *what)
+{
+    const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
+    stop_timers(conn);
+    tg__stop_asking(conn);
+    end_runs(conn);
+    tg_inbox_fini(&conn->inbox);
+    if (tg__move(conn, TG_CLOSING, what) != TG_ERR_OK ||
+        tg_ws_encode_close(&conn->outbox, TG_WS_SERVER, conn->close_code, reason, strlen(reason)) !=
+            TG_ERR_OK) {
+        tg__lose(conn, conn->close_code, what);
+        return;
+    }
+    tg__flush_later(conn);
+    tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
+}
+
+static void log_end(const struct tg_conn *conn, const char *what)
+{
+    char id[TG_CONN_ID_SIZE];
+    tg_conn_id_format(&conn->id, id);
+    tg_log(TG_LOG_INFO, "conn.close", tg_log_str("id", id), tg_log_int("code", conn->close_code),
+           tg_log_str("reason", conn->close_reason), tg_log_str("what", what),
+           tg_log_str("state", tg_state_names[conn->lifecycle.state]),
+           tg_log_str("from", tg_state_names[conn->closing_from]), tg_log_bool("clean", conn->clean),
+           tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version),
+           tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
+}
+
+static void tell_closed(struct tg_conn *conn)
+{
+    struct tg_hook_input input = {
+        .close_code = conn->close_code,
+        .close_reason = conn->close_reason == NULL ? "" : conn->close_reason,
+        .clean = conn->clean,
+        .state = (enum tg_state)conn->closing_from,
+    };
+    if (!conn->closed_owed)
+        return;
+    conn->closed_owed = false;
+    if (tg__hook_defined(conn, TG_HOOK_CLOSED))
+        tg__ask(conn, TG_HOOK_CLOSED, &input);
+}
+
+/* Common to all ends: from here on the state is final. */
+static void become_final(struct tg_conn *conn, enum tg_state to, const char *what)
+{
+    stop_timers(conn);
+    tg__stop_asking(conn);
+    if (tg__move(conn, to, what) != TG_ERR_OK)
+        return;
+    end_runs(conn);
+    tg_inbox_fini(&conn->inbox);
+    if (conn->close_code != 0) {
+        tg_counter_add(&tg__metrics(conn)->closes[tg_close_slot_of(conn->close_code)], 1);
+        log_end(conn, what);
+    }
+}
+
+void tg__finish(struct tg_conn *conn, enum tg_state to, const char *what)
+{
+    if (tg_state_is_final(tg_conn_state(conn)))
+        return;
+    conn->ending = true;
+    become_final(conn, to, what);
+    conn->fin_wanted = true;
+    tg__flush_later(conn);
+    tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
+    tell_closed(conn);
+}
+
+void tg__lose(struct tg_conn *conn, int code, const char *what)
+{
+    if (!tg_state_is_final(tg_conn_state(conn))) {
+        if (!conn->ending)
+            note_end(conn, code, "", 0);
+        become_final(conn, TG_FAILED, what);
+        tell_closed(conn);
+    }
+    if (conn->stream != NULL)
+        tg_stream_close(conn->stream);
+}
+
+static void end_connection(struct tg_conn *conn, int code, const char *what, const char *reason,
+                           bool failed)
+{
+    if (conn->ending)
+        return;
+    if (tg_conn_state(conn) == TG_CONNECTING) {
+        tg__stop_asking(conn);
+        tg__handshake_refuse(conn, failed ? 500 : 503, failed ? "internal error" : reason, NULL,
+                             TG_FAILED, what);
+        return;
+    }
+    note_end(conn, code, reason, strlen(reason));
+    conn->ends_failed = failed;
+    begin_closing(conn, what);
+}
+
+enum tg_err tg_conn_close(struct tg_conn *conn, int code, const char *reason)
+{
+    if (!tg_ws_close_code_valid(code))
+        return TG_ERR_INVALID;
+    end_connection(conn, code, "closed by the server", reason, false);
+    return TG_ERR_OK;
+}
+
+void tg_conn_fail(struct tg_conn *conn, int code, const char *what, const char *reason)
+{
+    end_connection(conn, code, what, reason, true);
+}
+
+void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
+{
+    conn->peer_close_seen = true;
+    conn->clean = true;
+    if (tg_conn_state(conn) == TG_CLOSING) {
+        tg__finish(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "close handshake complete");
+        return;
+    }
+    note_end(conn, code, reason, reason_len);
+    begin_closing(conn, "the peer closes");
+    tg__finish(conn, TG_CLOSED, "close handshake complete");
+}
+
+void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
+{
+    enum tg_state state = tg_conn_state(conn);
+    conn->peer_ended = true;
+    if (tg_state_is_final(state)) {
+        if (err != TG_ERR_OK || tg__outbox_bytes(conn) == 0)
+            tg_stream_close(conn->stream);
+        return; /* else the answer is still under way to a peer that only ended its own side */
+    }
+    if (state == TG_CONNECTING) {
+        tg__lose(conn, 0, "the peer left during the handshake");
+    } else if (state == TG_CLOSING) {
+        become_final(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "no close frame in answer");
+        tell_closed(conn);
+        tg_stream_close(conn->stream);
+    } else {
+        note_end(conn, 1006, why == NULL ? "" : why, why == NULL ? 0 : strlen(why));
+        tg__lose(conn, 1006, "connection lost");
+    }
+}
+
+void tg__on_close_deadline(struct tg_timer *timer)
+{
+    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    if (tg_conn_state(conn) == TG_CLOSING) {
+        become_final(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "close deadline passed");
+        tell_closed(conn);
+    }
+    if (conn->stream != NULL)
+        tg_stream_close(conn->stream);
+}
+
+void tg__drain(struct tg_conn *conn)
+{
+    bool busy = conn->runs > 0 || conn->asking != TG_ASKING_NONE;
+    if (conn->ending || (busy && tg_state_is_operational(tg_conn_state(conn))))
+        return;
+    end_connection(conn, 1001, "drain", "server is shutting down; reconnect", false);
+}
+
+void tg_conn_id_mismatch(struct tg_conn *conn, const char *offered, size_t offered_len,
+                         const char *where)
+{
+    char id[TG_CONN_ID_SIZE];
+    tg_conn_id_format(&conn->id, id);
+    tg_counter_add(&tg__metrics(conn)->connection_id_mismatches, 1);
+    tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
+    tg_log(TG_LOG_ERROR, "conn.id_mismatch", tg_log_str("id", id),
+           tg_log_strn("offered", offered, tg_utf8_cut(offered, offered_len, VALUE_SHOWN)),
+           tg_log_str("where", where), tg_log_str("policy", conn->policy_version));
+    tg_conn_fail(conn, 1011, "a script offered another connection ID",
+                 "policy tried to replace the connection ID");
+}
+
+void tg_conn_tampered(struct tg_conn *conn, const char *field, const char *actual,
+                      const char *offered)
+{
+    char id[TG_CONN_ID_SIZE];
+    tg_conn_id_format(&conn->id, id);
+    actual = actual == NULL ? "" : actual;
+    offered = offered == NULL ? "" : offered;
+    tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
+    tg_log(TG_LOG_ERROR, "conn.tampered", tg_log_str("id", id), tg_log_str("field", field),
+           tg_log_strn("actual", actual, tg_utf8_cut(actual, strlen(actual), VALUE_SHOWN)),
+           tg_log_strn("offered", offered, tg_utf8_cut(offered, strlen(offered), VALUE_SHOWN)),
+           tg_log_str("policy", conn->policy_version));
+    tg_conn_fail(conn, 1011, "a script wrote what the core owns",
+                 "policy wrote a field that the core owns");
+}

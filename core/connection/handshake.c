@@ -1,0 +1,193 @@
+/* handshake.c - from the first byte to 101 Switching Protocols, or a refusal that says why.
+ *
+ *   head incomplete ──> keep reading          malformed, too large, no upgrade ──> 4xx, failed
+ *   GET /healthz ──> 200, closed              complete ──> `upgrade` hook ──> 101, accepted
+ *
+ * Every answer carries the connection ID, a refusal included, so that a proxy's log and ours can be
+ * joined. What the client sent behind its head is kept until the 101 is out.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/utf8.h"
+#include "connection/connection_internal.h"
+#include "proto/upgrade.h"
+
+#define SUBPROTOCOL "tidegate.v1"
+#define DRAINING "the server is shutting down; connect again later\n"
+
+static bool text_is(struct tg_http_text text, const char *want)
+{
+    return text.len == strlen(want) && memcmp(text.data, want, text.len) == 0;
+}
+
+static void answer(struct tg_conn *conn, int status, const char *body, const char *extra)
+{
+    char id[TG_CONN_ID_SIZE];
+    struct tg_buffer headers = TG_BUFFER_INIT;
+    tg_conn_id_format(&conn->id, id);
+    if (tg_buffer_printf(&headers, "Tidegate-Connection-Id: %s\r\n%s", id,
+                         extra == NULL ? "" : extra) == TG_ERR_OK &&
+        tg_buffer_append(&headers, "", 1) == TG_ERR_OK &&
+        tg_http_write_response(&conn->outbox, status, "text/plain; charset=utf-8",
+                               (const char *)tg_buffer_head(&headers), body, strlen(body),
+                               false) != TG_ERR_OK)
+        tg_buffer_clear(&conn->outbox); /* no memory for an answer: the close must do */
+    tg_buffer_fini(&headers);
+    tg__flush_later(conn);
+}
+
+void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, const char *extra,
+                          enum tg_state to, const char *what)
+{
+    char line[256];
+    (void)snprintf(line, sizeof line - 1, "%s", why);
+    line[tg_utf8_cut(line, strlen(line), sizeof line - 2)] = '\0';
+    if (line[0] == '\0' || line[strlen(line) - 1] != '\n')
+        (void)strcat(line, "\n");
+    if (to == TG_FAILED) {
+        char id[TG_CONN_ID_SIZE];
+        tg_conn_id_format(&conn->id, id);
+        tg_counter_add(&tg__metrics(conn)->handshakes_refused, 1);
+        tg_log(TG_LOG_INFO, "conn.refused", tg_log_str("id", id), tg_log_int("status", status),
+               tg_log_strn("reason", line, strlen(line) - 1),
+               tg_log_str("remote", tg_conn_remote(conn)));
+    }
+    answer(conn, status, line, extra);
+    tg__finish(conn, to, what);
+}
+
+static const char *offered_subprotocol(const struct tg_http *http)
+{
+    uint64_t cursor = 0;
+    struct tg_http_text item;
+    while (tg_http_next_item(http, "sec-websocket-protocol", &cursor, &item))
+        if (text_is(item, SUBPROTOCOL))
+            return SUBPROTOCOL;
+    return NULL;
+}
+
+static enum tg_err write_switching(struct tg_conn *conn)
+{
+    char extra[sizeof "Tidegate-Connection-Id: \r\n" + TG_CONN_ID_SIZE];
+    char id[TG_CONN_ID_SIZE];
+    const char *subprotocol = offered_subprotocol(conn->http);
+    tg_conn_id_format(&conn->id, id);
+    (void)snprintf(extra, sizeof extra, "Tidegate-Connection-Id: %s\r\n", id);
+    conn->subprotocol = subprotocol != NULL;
+    return tg_upgrade_accept(&conn->outbox, conn->http, subprotocol, extra);
+}
+
+static void log_open(const struct tg_conn *conn)
+{
+    char id[TG_CONN_ID_SIZE];
+    tg_conn_id_format(&conn->id, id);
+    tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id), tg_log_str("remote", tg_conn_remote(conn)),
+           tg_log_str("path", conn->request->path));
+}
+
+static void accept_upgrade(struct tg_conn *conn)
+{
+    enum tg_err err = tg_ws_create(&conn->ws, TG_WS_SERVER, tg__options(conn)->max_message,
+                                   &tg__ws_callbacks, conn);
+    if (err == TG_ERR_OK)
+        err = write_switching(conn);
+    if (err != TG_ERR_OK) {
+        tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
+                             "out of memory");
+        return;
+    }
+    tg_http_destroy(conn->http);
+    conn->http = NULL;
+    tg__flush_later(conn);
+    if (tg__move(conn, TG_ACCEPTED, "upgrade accepted") != TG_ERR_OK) {
+        tg__lose(conn, 1006, "illegal transition");
+        return;
+    }
+    log_open(conn);
+    tg__setup_start(conn);
+}
+
+void tg__upgrade_answered(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    const char *why = result->reason;
+    if (tg_conn_state(conn) != TG_CONNECTING)
+        return;
+    if (result->outcome == TG_HOOK_OK_OUTCOME) {
+        accept_upgrade(conn);
+    } else if (result->outcome == TG_HOOK_DENIED_OUTCOME) {
+        int status = result->status == 0 ? 403 : result->status;
+        tg__handshake_refuse(conn, status, why == NULL ? "refused" : why, NULL, TG_FAILED,
+                             "upgrade: denied");
+    } else {
+        tg__handshake_refuse(conn, 500, "the server could not decide on this request", NULL,
+                             TG_FAILED, "upgrade: hook failed");
+    }
+}
+
+static bool is_health_check(const struct tg_http *http)
+{
+    return !tg_http_is_upgrade(http) && text_is(tg_http_path(http), "/healthz") &&
+           text_is(tg_http_method(http), "GET");
+}
+
+static void head_complete(struct tg_conn *conn)
+{
+    char remote[TG_ADDRESS_SIZE];
+    struct tg_upgrade_refusal refusal;
+    tg_stream_peer_address(conn->stream, remote);
+    conn->request = tg_request_create(conn->http, remote);
+    if (conn->request == NULL) {
+        tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
+                             "out of memory");
+        return;
+    }
+    if (is_health_check(conn->http)) {
+        bool draining = conn->hub->draining;
+        tg__handshake_refuse(conn, draining ? 503 : 200, draining ? "draining" : "ok", NULL,
+                             TG_CLOSED, "health check answered");
+        return;
+    }
+    if (tg_upgrade_check(conn->http, &refusal) != TG_ERR_OK) {
+        tg__handshake_refuse(conn, refusal.status, refusal.why, refusal.extra, TG_FAILED,
+                             "upgrade: bad request");
+        return;
+    }
+    if (conn->hub->draining) {
+        tg__handshake_refuse(conn, 503, DRAINING, "Retry-After: 5\r\n", TG_FAILED, "draining");
+        return;
+    }
+    if (tg__hook_defined(conn, TG_HOOK_UPGRADE))
+        tg__ask(conn, TG_HOOK_UPGRADE, &(struct tg_hook_input){0});
+    else
+        accept_upgrade(conn);
+}
+
+void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len)
+{
+    size_t consumed = 0;
+    if (conn->request != NULL) { /* an answer to `upgrade` is awaited; reading is stopped already */
+        if (tg_buffer_append(&conn->unread, data, len) != TG_ERR_OK)
+            tg__lose(conn, 1006, "out of memory");
+        return;
+    }
+    enum tg_http_status status = tg_http_feed(conn->http, data, len, &consumed);
+    if (status == TG_HTTP_MORE)
+        return;
+    if (status == TG_HTTP_BAD) {
+        const char *why = NULL;
+        int code = tg_http_refusal(conn->http, &why);
+        tg__handshake_refuse(conn, code, why, NULL, TG_FAILED, "bad HTTP request");
+        return;
+    }
+    tg_stream_read_stop(conn->stream);
+    conn->paused = true;
+    if (consumed < len &&
+        tg_buffer_append(&conn->unread, data + consumed, len - consumed) != TG_ERR_OK) {
+        tg__lose(conn, 1006, "out of memory");
+        return;
+    }
+    head_complete(conn);
+    tg__pump(conn);
+}

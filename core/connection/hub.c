@@ -1,0 +1,185 @@
+/* hub.c - one worker's connections as a set. */
+#include "connection/hub.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "connection/connection_internal.h"
+
+enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *options,
+                          struct tg_net *net, struct tg_timers *timers, struct tg_metrics *metrics)
+{
+    struct tg_hub *hub = tg_calloc(1, sizeof *hub);
+    if (hub == NULL)
+        return TG_ERR_NOMEM;
+    hub->options = *options;
+    hub->net = net;
+    hub->timers = timers;
+    hub->metrics = metrics;
+    hub->ids.worker = options->worker;
+    tg_list_init(&hub->to_flush);
+    *out = hub;
+    return TG_ERR_OK;
+}
+
+void tg_hub_destroy(struct tg_hub *hub)
+{
+    if (hub == NULL)
+        return;
+    assert(tg_registry_count(&hub->registry) == 0);
+    tg_registry_fini(&hub->registry);
+    tg_free(hub);
+}
+
+void tg_hub_set_upper(struct tg_hub *hub, const struct tg_conn_upper *upper)
+{
+    hub->upper = *upper;
+}
+
+static bool is_full(const struct tg_hub *hub)
+{
+    size_t max = hub->options.max_connections;
+    return max > 0 && tg_registry_count(&hub->registry) >= max;
+}
+
+/* The peer has sent nothing yet, so the answer needs no parser and no connection. */
+static void turn_away(struct tg_stream *stream)
+{
+    static const char body[] = "the server has as many connections as it may; try again later\n";
+    struct tg_buffer out = TG_BUFFER_INIT;
+    if (tg_http_write_response(&out, 503, "text/plain", "Retry-After: 5\r\n", body, sizeof body - 1,
+                               false) == TG_ERR_OK &&
+        tg_stream_write(stream, &out) == TG_ERR_OK)
+        tg_stream_shutdown(stream);
+    tg_buffer_fini(&out);
+    tg_stream_close(stream);
+}
+
+static void on_ignored_read(void *ctx, uint8_t *data, size_t len)
+{
+    (void)ctx, (void)data, (void)len;
+}
+static void on_ignored_end(void *ctx, enum tg_err err, const char *why)
+{
+    (void)ctx, (void)err, (void)why;
+}
+static void on_ignored(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct tg_stream_callbacks turned_away = {
+    .on_read = on_ignored_read,
+    .on_end = on_ignored_end,
+    .on_written = on_ignored,
+    .on_closed = on_ignored,
+};
+
+void tg_hub_accept(struct tg_hub *hub, struct tg_stream *stream)
+{
+    enum tg_err err = is_full(hub) ? TG_ERR_LIMIT : tg__conn_create(hub, stream);
+    if (err == TG_ERR_OK)
+        return;
+    tg_log(TG_LOG_WARN, "conn.turned_away", tg_log_str("reason", tg_err_text(err)),
+           tg_log_uint("connections", tg_registry_count(&hub->registry)));
+    tg_counter_add(&hub->metrics->handshakes_refused, 1);
+    tg_stream_bind(stream, &turned_away, NULL);
+    turn_away(stream);
+}
+
+size_t tg_hub_count(const struct tg_hub *hub)
+{
+    return tg_registry_count(&hub->registry);
+}
+
+const struct tg_hub_options *tg_hub_get_options(const struct tg_hub *hub)
+{
+    return &hub->options;
+}
+
+struct tg_metrics *tg_hub_get_metrics(const struct tg_hub *hub)
+{
+    return hub->metrics;
+}
+
+struct tg_timers *tg_hub_get_timers(const struct tg_hub *hub)
+{
+    return hub->timers;
+}
+
+struct tg_conn *tg_hub_find(const struct tg_hub *hub, const struct tg_conn_id *id)
+{
+    return tg_registry_find(&hub->registry, id);
+}
+
+struct tg_conn *tg_hub_find_serial(const struct tg_hub *hub, uint64_t serial)
+{
+    return tg_registry_find_serial(&hub->registry, serial);
+}
+
+struct tg_conn *tg_hub_next(const struct tg_hub *hub, size_t *cursor)
+{
+    return tg_registry_next(&hub->registry, cursor);
+}
+
+void tg_hub_flush(struct tg_hub *hub)
+{
+    /* A flush may queue again (a drain, a close), so take from the front until it is empty. */
+    for (struct tg_list *node = tg_list_first(&hub->to_flush); node != NULL;
+         node = tg_list_first(&hub->to_flush)) {
+        struct tg_conn *conn = TG_CONTAINER_OF(node, struct tg_conn, flush_node);
+        tg_list_remove(node);
+        tg__flush(conn);
+    }
+}
+
+/* Ending a connection may run hooks, which may add or remove entries: walk a copy of the serials. */
+static void each_conn(struct tg_hub *hub, void (*fn)(struct tg_conn *conn))
+{
+    size_t count = 0;
+    size_t cursor = 0;
+    uint64_t *serials = tg_xcalloc(tg_registry_count(&hub->registry) + 1, sizeof *serials);
+    for (struct tg_conn *conn = tg_hub_next(hub, &cursor); conn != NULL;
+         conn = tg_hub_next(hub, &cursor))
+        serials[count++] = conn->id.serial;
+    for (size_t i = 0; i < count; i++) {
+        struct tg_conn *conn = tg_hub_find_serial(hub, serials[i]);
+        if (conn != NULL)
+            fn(conn);
+    }
+    tg_free(serials);
+}
+
+void tg_hub_drain(struct tg_hub *hub)
+{
+    if (hub->draining)
+        return;
+    hub->draining = true;
+    each_conn(hub, tg__drain);
+}
+
+static void drain_now(struct tg_conn *conn)
+{
+    if (tg_conn_close(conn, 1001, "server is shutting down; reconnect") != TG_ERR_OK)
+        tg__lose(conn, 1006, "drain deadline");
+}
+
+void tg_hub_drain_now(struct tg_hub *hub)
+{
+    hub->draining = true;
+    each_conn(hub, drain_now);
+}
+
+static void drop(struct tg_conn *conn)
+{
+    tg__lose(conn, 1006, "server stops");
+    tg__stop_asking(conn);
+    tg__conn_maybe_free(conn);
+}
+
+void tg_hub_drop_all(struct tg_hub *hub)
+{
+    hub->draining = true;
+    each_conn(hub, drop);
+}

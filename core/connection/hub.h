@@ -1,0 +1,67 @@
+/* hub.h - all connections of one worker and what they share: options, clocks, metrics, the ID
+ * generator, the registry, and the list of those with bytes to flush.
+ */
+#ifndef TG_CONNECTION_HUB_H
+#define TG_CONNECTION_HUB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/metrics.h"
+#include "connection/hooks.h"
+#include "connection/id.h"
+#include "net/stream.h"
+#include "net/timer.h"
+
+struct tg_hub;
+struct tg_conn;
+
+struct tg_hub_options {
+    uint8_t worker; /* 1..255 */
+    uint64_t handshake_timeout_ms, auth_timeout_ms, setup_timeout_ms, idle_after_ms;
+    uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms;
+    uint64_t expiry_notice_ms, prepare_retry_ms, prepare_retry_max_ms;
+    size_t max_message, max_header;
+    size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
+    size_t max_connections; /* of this worker; 0: no limit */
+    bool strict;
+};
+
+/* Borrowed until destroy: net, timers, metrics. */
+TG_MUST enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *options,
+                                  struct tg_net *net, struct tg_timers *timers,
+                                  struct tg_metrics *metrics);
+/* When tg_hub_count is 0. NULL is allowed. */
+void tg_hub_destroy(struct tg_hub *hub);
+/* Before the first accept. Copied. */
+void tg_hub_set_upper(struct tg_hub *hub, const struct tg_conn_upper *upper);
+
+/* Takes the stream: assigns the ID, registers, starts the handshake. Refuses by closing the stream
+ * when memory or max_connections is exceeded (503 first where possible). */
+void tg_hub_accept(struct tg_hub *hub, struct tg_stream *stream);
+
+size_t tg_hub_count(const struct tg_hub *hub);
+const struct tg_hub_options *tg_hub_get_options(const struct tg_hub *hub);
+struct tg_metrics *tg_hub_get_metrics(const struct tg_hub *hub);
+struct tg_timers *tg_hub_get_timers(const struct tg_hub *hub);
+
+/* NULL when there is no such connection (any more). */
+struct tg_conn *tg_hub_find(const struct tg_hub *hub, const struct tg_conn_id *id);
+struct tg_conn *tg_hub_find_serial(const struct tg_hub *hub, uint64_t serial);
+struct tg_conn *tg_hub_next(const struct tg_hub *hub, size_t *cursor);
+
+/* Writes out everything that was queued since the last call: at the end of each loop iteration, so that
+ * all answers to one read leave in one write. */
+void tg_hub_flush(struct tg_hub *hub);
+
+/* Begins the drain: connections without runs are closed with 1001 now, others when their last run
+ * ends; new runs are refused; setup is cut short with 1001. Idempotent. */
+void tg_hub_drain(struct tg_hub *hub);
+/* The drain's deadline: ends what is left with 1001. */
+void tg_hub_drain_now(struct tg_hub *hub);
+/* Closes every stream without a word and cancels every hook; the connections are freed as the loop
+ * runs their close callbacks. */
+void tg_hub_drop_all(struct tg_hub *hub);
+
+#endif

@@ -1,0 +1,62 @@
+/* inbox.c - a list with two sums. */
+#include "connection/inbox.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+void tg_inbox_init(struct tg_inbox *inbox)
+{
+    tg_list_init(&inbox->messages);
+    inbox->count = 0;
+    inbox->bytes = 0;
+}
+
+void tg_inbox_fini(struct tg_inbox *inbox)
+{
+    for (struct tg_inbox_message *m = tg_inbox_pop(inbox); m != NULL; m = tg_inbox_pop(inbox))
+        tg_free(m);
+}
+
+enum tg_err tg_inbox_push(struct tg_inbox *inbox, enum tg_ws_opcode kind, const void *data,
+                          size_t len)
+{
+    struct tg_inbox_message *message = tg_alloc(sizeof *message + len);
+    if (message == NULL)
+        return TG_ERR_NOMEM;
+    message->kind = kind;
+    message->len = len;
+    if (len > 0)
+        memcpy(message->data, data, len);
+    tg_list_push(&inbox->messages, &message->node);
+    inbox->count++;
+    inbox->bytes += len;
+    return TG_ERR_OK;
+}
+
+void tg_inbox_take(struct tg_inbox *inbox, struct tg_inbox_message *message)
+{
+    tg_list_remove(&message->node);
+    inbox->count--;
+    inbox->bytes -= message->len;
+}
+
+struct tg_inbox_message *tg_inbox_pop(struct tg_inbox *inbox)
+{
+    struct tg_list *node = tg_list_first(&inbox->messages);
+    if (node == NULL)
+        return NULL;
+    struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
+    tg_inbox_take(inbox, message);
+    return message;
+}
+
+bool tg_inbox_full(const struct tg_inbox *inbox, size_t messages_max, size_t bytes_max)
+{
+    return inbox->count >= messages_max || inbox->bytes >= bytes_max;
+}
+
+bool tg_inbox_has_room(const struct tg_inbox *inbox, size_t messages_max, size_t bytes_max)
+{
+    return inbox->count <= messages_max / 2 && inbox->bytes <= bytes_max / 2;
+}

@@ -1,0 +1,59 @@
+/* request.c - packs a parsed head into one immutable block. */
+#include "connection/request.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+static const char *pack(char **at, const char *data, size_t len)
+{
+    char *text = *at;
+    if (len > 0)
+        memcpy(text, data, len);
+    text[len] = '\0';
+    *at = text + len + 1;
+    return text;
+}
+
+static size_t packed_size(const struct tg_http *http, const char *remote)
+{
+    size_t size = tg_http_method(http).len + tg_http_path(http).len + tg_http_query(http).len +
+                  strlen(remote) + 4;
+    for (size_t i = 0; i < tg_http_header_count(http); i++) {
+        struct tg_http_header header = tg_http_header_at(http, i);
+        size += header.name.len + header.value.len + 2;
+    }
+    return size;
+}
+
+struct tg_request *tg_request_create(const struct tg_http *http, const char *remote)
+{
+    size_t count = tg_http_header_count(http);
+    size_t table = sizeof(struct tg_request) + count * sizeof(struct tg_request_header);
+    struct tg_request *request = tg_alloc(table + packed_size(http, remote));
+    if (request == NULL)
+        return NULL;
+    char *at = (char *)request + table;
+    struct tg_http_text method = tg_http_method(http);
+    struct tg_http_text path = tg_http_path(http);
+    struct tg_http_text query = tg_http_query(http);
+    request->method = pack(&at, method.data, method.len);
+    request->path = pack(&at, path.data, path.len);
+    request->query = pack(&at, query.data, query.len);
+    request->remote = pack(&at, remote, strlen(remote));
+    request->header_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct tg_http_header header = tg_http_header_at(http, i);
+        request->headers[i].name = pack(&at, header.name.data, header.name.len);
+        request->headers[i].value = pack(&at, header.value.data, header.value.len);
+    }
+    return request;
+}
+
+const char *tg_request_header(const struct tg_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcmp(request->headers[i].name, name) == 0)
+            return request->headers[i].value;
+    return NULL;
+}

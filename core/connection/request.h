@@ -1,0 +1,32 @@
+/* request.h - what is kept of the upgrade request after the HTTP parser is gone: one packed block.
+ */
+#ifndef TG_CONNECTION_REQUEST_H
+#define TG_CONNECTION_REQUEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "proto/http.h"
+
+struct tg_request_header {
+    const char *name;  /* lower case */
+    const char *value;
+};
+
+/* Immutable. All texts are NUL-terminated and live in the same block. */
+struct tg_request {
+    const char *method;
+    const char *path;   /* not decoded */
+    const char *query;  /* not decoded; "" when there is none */
+    const char *remote; /* "127.0.0.1:54321" */
+    size_t header_count;
+    struct tg_request_header headers[];
+};
+
+/* NULL when memory is out. Freed with tg_free. */
+TG_MUST struct tg_request *tg_request_create(const struct tg_http *http, const char *remote);
+/* First value of a lower-case header name, or NULL. */
+const char *tg_request_header(const struct tg_request *request, const char *name);
+
+#endif

@@ -1,0 +1,279 @@
+/* setup.c - the steps between 101 and the first message: who it is, what its context is, whether the
+ * services it needs are there.
+ *
+ *   accepted ──[authenticate]──> authenticated ──[create_context, prepare]──> services_ready
+ *       │  need_message: the client's `authenticate` message, then again         │
+ *       └──────────────── any no, fault or deadline ──> closing ──> failed       v
+ *   degraded <──[prepare: degraded]                                       processing_ready
+ *   degraded ──[retry]──> reconnecting ──[prepare]──> processing_ready | degraded
+ *
+ * I1  No step is skipped and none is left half done: what is not a clear yes ends the connection.
+ * I2  user_id is set once.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json_reader.h"
+#include "base/json_writer.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "connection/connection_internal.h"
+
+void tg__refused_by_hook(struct tg_conn *conn, const char *what, int deny_code,
+                         const struct tg_hook_result *result)
+{
+    const char *reason = result->reason;
+    int code = 1011;
+    if (result->outcome == TG_HOOK_DENIED_OUTCOME) {
+        code = result->status != 0 ? result->status : deny_code;
+        tg_conn_fail(conn, code, what, reason == NULL ? "refused" : reason);
+        return;
+    }
+    tg_conn_fail(conn, code, what, reason == NULL ? "policy failed" : reason);
+}
+
+static enum tg_err store(struct tg_buffer *buffer, struct tg_blob blob)
+{
+    struct tg_buffer fresh = TG_BUFFER_INIT;
+    if (tg_buffer_append(&fresh, blob.data, blob.len) != TG_ERR_OK)
+        return TG_ERR_NOMEM;
+    tg_buffer_fini(buffer);
+    *buffer = fresh;
+    return TG_ERR_OK;
+}
+
+static void out_of_memory(struct tg_conn *conn)
+{
+    tg_conn_fail(conn, 1011, "out of memory", "out of memory");
+}
+
+static void ask_authenticate(struct tg_conn *conn, const char *data, size_t len)
+{
+    conn->closed_owed = true;
+    tg__ask(conn, TG_HOOK_AUTHENTICATE, &(struct tg_hook_input){.data = data, .len = len});
+}
+
+void tg__setup_start(struct tg_conn *conn)
+{
+    tg__arm_phase(conn, tg__options(conn)->auth_timeout_ms, tg__on_setup_deadline);
+    tg__arm_keepalive(conn);
+    ask_authenticate(conn, NULL, 0);
+}
+
+static bool is_authenticate(const struct tg_inbox_message *message)
+{
+    struct tg_json_value document;
+    if (message->kind != TG_WS_TEXT ||
+        tg_json_parse((const char *)message->data, message->len, &document, NULL) != TG_ERR_OK)
+        return false;
+    struct tg_json_value type = tg_json_member(&document, "type");
+    return tg_json_equals(&type, "authenticate");
+}
+
+bool tg__setup_take_auth_message(struct tg_conn *conn)
+{
+    /* Others may stand before it; they keep their place and their order. */
+    TG_LIST_EACH(node, next, &conn->inbox.messages)
+    {
+        struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
+        if (!is_authenticate(message))
+            continue;
+        tg_inbox_take(&conn->inbox, message);
+        conn->wants_auth_message = false;
+        ask_authenticate(conn, (const char *)message->data, message->len);
+        tg_free(message);
+        return true;
+    }
+    return false;
+}
+
+static bool has_expired(double expires_at)
+{
+    return expires_at > 0 && expires_at * 1000.0 <= (double)tg_clock_wall_ms();
+}
+
+static void authenticated(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    char id[TG_CONN_ID_SIZE];
+    conn->user_id = tg_strndup(result->user_id, strlen(result->user_id));
+    if (conn->user_id == NULL || store(&conn->identity, result->identity) != TG_ERR_OK) {
+        out_of_memory(conn);
+        return;
+    }
+    conn->expires_at = result->expires_at;
+    if (tg__move(conn, TG_AUTHENTICATED, "authenticate: identity accepted") != TG_ERR_OK) {
+        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+        return;
+    }
+    tg_conn_id_format(&conn->id, id);
+    tg_log(TG_LOG_INFO, "conn.authenticated", tg_log_str("id", id),
+           tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version));
+    tg__arm_phase(conn, tg__options(conn)->setup_timeout_ms, tg__on_setup_deadline);
+    tg__arm_expiry(conn);
+    if (tg__hook_defined(conn, TG_HOOK_CREATE_CONTEXT)) {
+        tg__ask(conn, TG_HOOK_CREATE_CONTEXT, &(struct tg_hook_input){0});
+        return;
+    }
+    tg__context_answered(conn, &(struct tg_hook_result){.outcome = TG_HOOK_OK_OUTCOME});
+}
+
+void tg__authenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    if (tg_conn_state(conn) != TG_ACCEPTED)
+        return;
+    if (result->outcome != TG_HOOK_OK_OUTCOME) {
+        tg__refused_by_hook(conn, "authenticate: refused", 4401, result);
+    } else if (result->verdict == TG_VERDICT_NEED_MESSAGE) {
+        conn->wants_auth_message = true; /* the pump looks for it */
+    } else if (has_expired(result->expires_at)) {
+        tg_conn_fail(conn, 4401, "authenticate: expired", "credentials have expired");
+    } else {
+        authenticated(conn, result);
+    }
+}
+
+static void send_authenticated(struct tg_conn *conn)
+{
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "type", "authenticated");
+    tg_json_key(&w, "data");
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "user_id", conn->user_id);
+    if (conn->expires_at > 0)
+        tg_json_member_real(&w, "expires_at", conn->expires_at);
+    tg_json_end_object(&w);
+    tg_json_end_object(&w);
+    if (tg_json_writer_failed(&w))
+        tg_buffer_clear(&body);
+    tg__send_json(conn, &body);
+}
+
+void tg__reauthenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    if (!tg_conn_is_open(conn))
+        return;
+    if (result->outcome != TG_HOOK_OK_OUTCOME) {
+        tg__refused_by_hook(conn, "reauthenticate: refused", 4401, result);
+        return;
+    }
+    if (result->verdict == TG_VERDICT_NEED_MESSAGE || has_expired(result->expires_at)) {
+        tg_conn_fail(conn, 4401, "reauthenticate: refused", "credentials were not accepted");
+        return;
+    }
+    if (strcmp(result->user_id, conn->user_id) != 0) {
+        tg_conn_tampered(conn, "user_id", conn->user_id, result->user_id);
+        return;
+    }
+    if (store(&conn->identity, result->identity) != TG_ERR_OK) {
+        out_of_memory(conn);
+        return;
+    }
+    conn->expires_at = result->expires_at;
+    conn->expiry_noticed = false;
+    tg__arm_expiry(conn);
+    send_authenticated(conn);
+}
+
+void tg__context_answered(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    if (tg_conn_state(conn) != TG_AUTHENTICATED)
+        return;
+    if (result->outcome != TG_HOOK_OK_OUTCOME) {
+        tg__refused_by_hook(conn, "create_context: refused", 4403, result);
+        return;
+    }
+    if (store(&conn->context, result->context) != TG_ERR_OK) {
+        out_of_memory(conn);
+        return;
+    }
+    if (tg__hook_defined(conn, TG_HOOK_PREPARE)) {
+        tg__ask(conn, TG_HOOK_PREPARE, &(struct tg_hook_input){0});
+        return;
+    }
+    tg__prepare_answered(conn, &(struct tg_hook_result){.outcome = TG_HOOK_OK_OUTCOME});
+}
+
+static void send_ready(struct tg_conn *conn)
+{
+    char id[TG_CONN_ID_SIZE];
+    struct tg_buffer body = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&body);
+    tg_conn_id_format(&conn->id, id);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "type", "connection_ready");
+    tg_json_key(&w, "data");
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "connection_id", id);
+    tg_json_member_str(&w, "state", tg_state_names[tg_conn_state(conn)]);
+    tg_json_member_str(&w, "user_id", conn->user_id);
+    if (conn->degraded_reason != NULL)
+        tg_json_member_str(&w, "reason", conn->degraded_reason);
+    tg_json_end_object(&w);
+    tg_json_end_object(&w);
+    if (tg_json_writer_failed(&w)) {
+        tg_buffer_fini(&body);
+        out_of_memory(conn);
+        return;
+    }
+    tg__send_json(conn, &body);
+}
+
+static void become_degraded(struct tg_conn *conn, const char *why)
+{
+    if (why == NULL)
+        why = "a service is missing";
+    char *reason = tg_strndup(why, strlen(why));
+    if (reason == NULL) {
+        out_of_memory(conn);
+        return;
+    }
+    tg_free(conn->degraded_reason);
+    conn->degraded_reason = reason;
+    bool first = tg_conn_state(conn) == TG_AUTHENTICATED;
+    if (tg__move(conn, TG_DEGRADED, first ? "prepare: degraded" : "prepare: still degraded") !=
+        TG_ERR_OK) {
+        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+        return;
+    }
+    if (first)
+        send_ready(conn);
+    tg__arm_retry(conn);
+}
+
+static void become_ready(struct tg_conn *conn)
+{
+    enum tg_err err = TG_ERR_OK;
+    tg_free(conn->degraded_reason);
+    conn->degraded_reason = NULL;
+    conn->retry_delay_ms = 0;
+    if (tg_conn_state(conn) == TG_AUTHENTICATED)
+        err = tg__move(conn, TG_SERVICES_READY, "context and services are there");
+    if (err == TG_ERR_OK)
+        err = tg__move(conn, TG_PROCESSING_READY, "ready for messages");
+    if (err != TG_ERR_OK) {
+        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
+        return;
+    }
+    send_ready(conn);
+    conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
+    tg__arm_idle(conn);
+}
+
+void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    enum tg_state state = tg_conn_state(conn);
+    if (state != TG_AUTHENTICATED && state != TG_RECONNECTING)
+        return;
+    if (result->outcome == TG_HOOK_OK_OUTCOME) {
+        if (result->verdict == TG_VERDICT_DEGRADED)
+            become_degraded(conn, result->reason);
+        else
+            become_ready(conn);
+    } else if (state == TG_RECONNECTING && result->outcome == TG_HOOK_DENIED_OUTCOME) {
+        become_degraded(conn, result->reason); /* a connection that works is not lost to a retry */
+    } else {
+        tg__refused_by_hook(conn, "prepare: refused", 1011, result);
+    }
+}

@@ -1,0 +1,312 @@
+/* stream.c - a TCP stream on libuv.
+ *
+ * tg_net owns the read buffer, which libuv fills and on_read empties before anything else runs, so
+ * one serves all streams of a loop. A tg_stream owns its socket and the bytes that the kernel did not
+ * take yet; it is freed in on_handle_closed and nowhere else.
+ *
+ * I1  After `ended` is set on_read and on_end do not come again; after `closing` only on_closed.
+ * I2  `unsent` holds memory exactly while a uv_write is under way.
+ *
+ * A write that fails at once is handed to uv_write all the same: libuv then reports the failure from
+ * the loop, also when reading is stopped, and the caller of tg_stream_write is never re-entered.
+ */
+#include "net/stream.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/memory.h"
+#include "net/net_internal.h"
+
+struct tg_net {
+    struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
+    uint8_t read_buffer[TG_NET_READ_SIZE];
+};
+
+struct tg_stream {
+    uv_tcp_t tcp;
+    struct tg_net *net;                          /* borrowed until on_closed */
+    const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
+    void *ctx;                                   /* borrowed until on_closed */
+    union {                                      /* connecting ends before the first write */
+        uv_connect_t connect;
+        uv_write_t write;
+    } request;
+    uv_shutdown_t shutdown_request;
+    tg_stream_connected_fn on_connected;
+    void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
+    struct tg_buffer unsent; /* owned */
+    bool reading;
+    bool writing;
+    bool shut;
+    bool ended;
+    bool closing;
+};
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct tg_stream *stream = handle->data;
+
+    tg_buffer_fini(&stream->unsent);
+    if (stream->callbacks != NULL)
+        stream->callbacks->on_closed(stream->ctx);
+    tg_free(stream);
+}
+
+static void end(struct tg_stream *stream, int status)
+{
+    if (stream->closing || stream->ended)
+        return;
+    tg_stream_read_stop(stream);
+    stream->ended = true;
+    if (stream->callbacks == NULL)
+        return;
+    if (status == UV_EOF)
+        stream->callbacks->on_end(stream->ctx, TG_ERR_OK, "end of stream");
+    else
+        stream->callbacks->on_end(stream->ctx, TG_ERR_SYS, uv_strerror(status));
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct tg_stream *stream = handle->data;
+
+    (void)suggested;
+    *buf = uv_buf_init((char *)stream->net->read_buffer, sizeof stream->net->read_buffer);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
+{
+    struct tg_stream *stream = handle->data;
+
+    if (n < 0)
+        end(stream, (int)n);
+    else if (n > 0 && !stream->closing && !stream->ended)
+        stream->callbacks->on_read(stream->ctx, (uint8_t *)buf->base, (size_t)n);
+}
+
+static void on_write(uv_write_t *request, int status)
+{
+    struct tg_stream *stream = request->handle->data;
+
+    stream->writing = false;
+    tg_buffer_fini(&stream->unsent);
+    if (status < 0)
+        end(stream, status);
+    else if (!stream->closing && stream->callbacks->on_written != NULL)
+        stream->callbacks->on_written(stream->ctx);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    struct tg_stream *stream = request->handle->data;
+
+    if (status < 0)
+        end(stream, status);
+}
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct tg_stream *stream = request->handle->data;
+
+    if (stream->closing)
+        return;
+    if (status < 0)
+        stream->on_connected(stream->connected_ctx, TG_ERR_SYS, uv_strerror(status));
+    else
+        stream->on_connected(stream->connected_ctx, TG_ERR_OK, "connected");
+}
+
+static struct tg_stream *stream_new(struct tg_net *net)
+{
+    struct tg_stream *stream = tg_calloc(1, sizeof *stream);
+
+    if (stream == NULL)
+        return NULL;
+    (void)uv_tcp_init(net->loop, &stream->tcp); /* opens no socket yet and so cannot fail */
+    stream->tcp.data = stream;
+    stream->net = net;
+    return stream;
+}
+
+enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
+{
+    struct tg_stream *stream = stream_new(net);
+
+    if (stream == NULL) {
+        close(fd);
+        return TG_ERR_NOMEM;
+    }
+    if (uv_tcp_open(&stream->tcp, fd) != 0) {
+        close(fd);
+        tg_stream_close(stream);
+        return TG_ERR_SYS;
+    }
+    (void)uv_tcp_nodelay(&stream->tcp, 1); /* a peer that is gone already shows when reading */
+    *out = stream;
+    return TG_ERR_OK;
+}
+
+bool tg__address_format(const struct sockaddr_storage *address, char out[TG_ADDRESS_SIZE])
+{
+    char host[INET6_ADDRSTRLEN];
+
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+        snprintf(out, TG_ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(v4->sin_port));
+        return true;
+    }
+    if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        snprintf(out, TG_ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(v6->sin6_port));
+        return true;
+    }
+    return false;
+}
+
+enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
+{
+    struct tg_net *net = tg_alloc(sizeof *net);
+
+    if (net == NULL)
+        return TG_ERR_NOMEM;
+    /* libuv writes with write(2): without this a peer that is gone would end the process. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    net->loop = loop;
+    *out = net;
+    return TG_ERR_OK;
+}
+
+void tg_net_destroy(struct tg_net *net)
+{
+    tg_free(net);
+}
+
+struct uv_loop_s *tg_net_loop(const struct tg_net *net)
+{
+    return net->loop;
+}
+
+void tg_stream_bind(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks,
+                    void *ctx)
+{
+    stream->callbacks = callbacks;
+    stream->ctx = ctx;
+}
+
+enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net, const char *host,
+                              uint16_t port, tg_stream_connected_fn fn, void *ctx,
+                              struct tg_error *error)
+{
+    struct sockaddr_storage address;
+
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)&address) != 0 &&
+        uv_ip6_addr(host, port, (struct sockaddr_in6 *)(void *)&address) != 0)
+        return tg_error_set(error, TG_ERR_INVALID, "\"%s\" is not an IP address", host);
+    struct tg_stream *stream = stream_new(net);
+    if (stream == NULL)
+        return tg_error_set(error, TG_ERR_NOMEM, "cannot connect to %s: out of memory", host);
+    stream->on_connected = fn;
+    stream->connected_ctx = ctx;
+    int status = uv_tcp_connect(&stream->request.connect, &stream->tcp,
+                                (const struct sockaddr *)(const void *)&address, on_connect);
+    if (status != 0) {
+        tg_stream_close(stream);
+        return tg_error_set(error, TG_ERR_SYS, "cannot connect to %s port %u: %s", host,
+                            (unsigned)port, uv_strerror(status));
+    }
+    (void)uv_tcp_nodelay(&stream->tcp, 1);
+    *out = stream;
+    return TG_ERR_OK;
+}
+
+enum tg_err tg_stream_read_start(struct tg_stream *stream)
+{
+    assert(stream->callbacks != NULL);
+    if (stream->closing || stream->ended)
+        return TG_ERR_CLOSED;
+    if (stream->reading)
+        return TG_ERR_OK;
+    if (uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) != 0)
+        return TG_ERR_SYS;
+    stream->reading = true;
+    return TG_ERR_OK;
+}
+
+void tg_stream_read_stop(struct tg_stream *stream)
+{
+    if (!stream->reading)
+        return;
+    stream->reading = false;
+    (void)uv_read_stop((uv_stream_t *)&stream->tcp); /* always 0 */
+}
+
+enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes)
+{
+    if (stream->closing || stream->shut)
+        return TG_ERR_CLOSED;
+    assert(stream->callbacks != NULL && !stream->writing);
+    if (bytes->len == 0)
+        return TG_ERR_OK;
+    /* Not uv_buf_init, which cuts the length to 32 bits. */
+    uv_buf_t buf = {.base = (char *)tg_buffer_head(bytes), .len = bytes->len};
+    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
+    if (n > 0)
+        tg_buffer_consume(bytes, (size_t)n, 0);
+    if (bytes->len == 0)
+        return TG_ERR_OK;
+    stream->unsent = *bytes;
+    *bytes = TG_BUFFER_INIT;
+    buf.base = (char *)tg_buffer_head(&stream->unsent);
+    buf.len = stream->unsent.len;
+    if (uv_write(&stream->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
+        tg_buffer_fini(&stream->unsent);
+        return TG_ERR_SYS;
+    }
+    stream->writing = true;
+    return TG_ERR_OK;
+}
+
+bool tg_stream_is_writing(const struct tg_stream *stream)
+{
+    return stream->writing;
+}
+
+size_t tg_stream_unwritten(const struct tg_stream *stream)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
+}
+
+void tg_stream_shutdown(struct tg_stream *stream)
+{
+    if (stream->shut || stream->closing)
+        return;
+    stream->shut = true;
+    /* Fails only when there is no connection any more, which the read side reports. */
+    (void)uv_shutdown(&stream->shutdown_request, (uv_stream_t *)&stream->tcp, on_shutdown);
+}
+
+void tg_stream_close(struct tg_stream *stream)
+{
+    if (stream->closing)
+        return;
+    stream->closing = true;
+    stream->reading = false;
+    uv_close((uv_handle_t *)&stream->tcp, on_handle_closed);
+}
+
+void tg_stream_peer_address(const struct tg_stream *stream, char out[TG_ADDRESS_SIZE])
+{
+    struct sockaddr_storage address;
+    int len = (int)sizeof address;
+
+    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0 ||
+        !tg__address_format(&address, out))
+        snprintf(out, TG_ADDRESS_SIZE, "unknown");
+}

@@ -1,0 +1,188 @@
+/* timer.c - the heap of deadlines behind one loop timer.
+ *
+ * Owns the heap array and the uv_timer_t; the tg_timer nodes belong to their owners.
+ *
+ * I1  heap[i]->position == i + 1 for every i < count; a timer that is not in the heap has 0.
+ * I2  No timer in the heap is due before its parent.
+ * I3  While the heap is not empty the loop timer is armed for the earliest due time or before it.
+ *
+ * The loop timer is only moved forward in time by waking up: pushing back the earliest deadline (what
+ * every message does to an idle timer) costs no call into the loop, at the price of one early wake-up.
+ */
+#include "net/timer.h"
+
+#include <uv.h>
+
+#include "base/memory.h"
+
+#define FIRST_CAPACITY 64
+
+struct tg_timers {
+    uv_timer_t handle;
+    struct tg_timer **heap; /* owned array of borrowed timers, each until it is stopped or fires */
+    size_t count;
+    size_t capacity;
+    uint64_t armed_ms; /* what the loop timer is set to; UINT64_MAX: not armed */
+    bool firing;
+    bool closing;
+};
+
+static void place(struct tg_timers *timers, size_t index, struct tg_timer *timer)
+{
+    timers->heap[index] = timer;
+    timer->position = index + 1;
+}
+
+static void sift_up(struct tg_timers *timers, size_t index, struct tg_timer *timer)
+{
+    while (index > 0) {
+        size_t parent = (index - 1) / 2;
+        if (timers->heap[parent]->due_ms <= timer->due_ms)
+            break;
+        place(timers, index, timers->heap[parent]);
+        index = parent;
+    }
+    place(timers, index, timer);
+}
+
+static void sift_down(struct tg_timers *timers, size_t index, struct tg_timer *timer)
+{
+    for (;;) {
+        size_t child = 2 * index + 1;
+        if (child >= timers->count)
+            break;
+        if (child + 1 < timers->count &&
+            timers->heap[child + 1]->due_ms < timers->heap[child]->due_ms)
+            child++;
+        if (timer->due_ms <= timers->heap[child]->due_ms)
+            break;
+        place(timers, index, timers->heap[child]);
+        index = child;
+    }
+    place(timers, index, timer);
+}
+
+static void remove_at(struct tg_timers *timers, size_t index)
+{
+    struct tg_timer *last = timers->heap[--timers->count];
+
+    timers->heap[index]->position = 0;
+    if (index == timers->count)
+        return;
+    if (index > 0 && last->due_ms < timers->heap[(index - 1) / 2]->due_ms)
+        sift_up(timers, index, last);
+    else
+        sift_down(timers, index, last);
+}
+
+static void on_fire(uv_timer_t *handle);
+
+/* Restores I3. Nothing to do in a callback: on_fire does it once at its end. */
+static void rearm(struct tg_timers *timers)
+{
+    if (timers->firing || timers->closing)
+        return;
+    if (timers->count == 0) {
+        uv_timer_stop(&timers->handle);
+        timers->armed_ms = UINT64_MAX;
+        return;
+    }
+    uint64_t due_ms = timers->heap[0]->due_ms;
+    if (due_ms >= timers->armed_ms)
+        return;
+    uint64_t now_ms = uv_now(timers->handle.loop);
+    /* Fails only for a closing handle or without a callback. */
+    (void)uv_timer_start(&timers->handle, on_fire, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+    timers->armed_ms = due_ms;
+}
+
+static void on_fire(uv_timer_t *handle)
+{
+    struct tg_timers *timers = handle->data;
+    uint64_t now_ms = uv_now(handle->loop);
+
+    timers->armed_ms = UINT64_MAX;
+    timers->firing = true;
+    while (timers->count > 0 && timers->heap[0]->due_ms <= now_ms) {
+        struct tg_timer *timer = timers->heap[0];
+        remove_at(timers, 0);
+        timer->fn(timer); /* may free the owner, start or stop others, or destroy all */
+    }
+    timers->firing = false;
+    rearm(timers);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct tg_timers *timers = handle->data;
+
+    tg_free(timers->heap);
+    tg_free(timers);
+}
+
+enum tg_err tg_timers_create(struct tg_timers **out, struct uv_loop_s *loop)
+{
+    struct tg_timers *timers = tg_calloc(1, sizeof *timers);
+
+    if (timers == NULL)
+        return TG_ERR_NOMEM;
+    (void)uv_timer_init(loop, &timers->handle); /* cannot fail */
+    timers->handle.data = timers;
+    timers->armed_ms = UINT64_MAX;
+    *out = timers;
+    return TG_ERR_OK;
+}
+
+void tg_timers_destroy(struct tg_timers *timers)
+{
+    if (timers == NULL || timers->closing)
+        return;
+    timers->closing = true;
+    /* Owners that outlive us may still call tg_timer_stop, which then looks no further. */
+    for (size_t i = 0; i < timers->count; i++)
+        timers->heap[i]->position = 0;
+    timers->count = 0;
+    uv_close((uv_handle_t *)&timers->handle, on_handle_closed);
+}
+
+uint64_t tg_timers_now_ms(const struct tg_timers *timers)
+{
+    return uv_now(timers->handle.loop);
+}
+
+enum tg_err tg_timer_start(struct tg_timers *timers, struct tg_timer *timer, uint64_t delay_ms,
+                           tg_timer_fn fn)
+{
+    uint64_t now_ms = uv_now(timers->handle.loop);
+
+    if (timers->closing)
+        return TG_ERR_CLOSED;
+    if (timer->position == 0 && timers->count == timers->capacity) {
+        size_t capacity = timers->capacity == 0 ? FIRST_CAPACITY : timers->capacity * 2;
+        struct tg_timer **heap = tg_realloc(timers->heap, capacity * sizeof(struct tg_timer *));
+        if (heap == NULL)
+            return TG_ERR_NOMEM;
+        timers->heap = heap;
+        timers->capacity = capacity;
+    }
+    /* A zero delay asked for inside a callback waits for the next round, so that a timer which
+     * restarts itself cannot hold the loop. */
+    if (delay_ms == 0 && timers->firing)
+        delay_ms = 1;
+    if (timer->position != 0)
+        remove_at(timers, timer->position - 1);
+    timer->due_ms = delay_ms > UINT64_MAX - 1 - now_ms ? UINT64_MAX - 1 : now_ms + delay_ms;
+    timer->fn = fn;
+    timers->count++;
+    sift_up(timers, timers->count - 1, timer);
+    rearm(timers);
+    return TG_ERR_OK;
+}
+
+void tg_timer_stop(struct tg_timers *timers, struct tg_timer *timer)
+{
+    if (timer->position == 0)
+        return;
+    remove_at(timers, timer->position - 1);
+    rearm(timers);
+}

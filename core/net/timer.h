@@ -1,0 +1,45 @@
+/* timer.h - many cheap deadlines on one loop: an intrusive heap behind a single loop timer.
+ *
+ * A tg_timer costs 32 bytes in its owner and no allocation of its own (the heap array grows by
+ * doubling). Loop thread only. Callbacks run from the loop; a timer may be started, stopped or its
+ * owner freed inside any callback.
+ */
+#ifndef TG_NET_TIMER_H
+#define TG_NET_TIMER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct uv_loop_s;
+struct tg_timers; /* opaque: one per loop */
+struct tg_timer;
+
+typedef void (*tg_timer_fn)(struct tg_timer *timer);
+
+/* Embedded by the owner; zero-initialise. The owner is reached with TG_CONTAINER_OF. */
+struct tg_timer {
+    uint64_t due_ms; /* on the loop's clock */
+    tg_timer_fn fn;
+    size_t position; /* 1-based place in the heap; 0: not running */
+};
+
+TG_MUST enum tg_err tg_timers_create(struct tg_timers **out, struct uv_loop_s *loop);
+/* No timer fires after this. Memory is freed when the loop has run the close callback. */
+void tg_timers_destroy(struct tg_timers *timers);
+
+/* The loop's monotonic clock: cached once per loop iteration. */
+uint64_t tg_timers_now_ms(const struct tg_timers *timers);
+
+/* Starts or restarts. TG_ERR_NOMEM leaves a running timer as it was. */
+TG_MUST enum tg_err tg_timer_start(struct tg_timers *timers, struct tg_timer *timer,
+                                   uint64_t delay_ms, tg_timer_fn fn);
+void tg_timer_stop(struct tg_timers *timers, struct tg_timer *timer); /* idempotent */
+static inline bool tg_timer_running(const struct tg_timer *timer)
+{
+    return timer->position != 0;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* config_rows.c - the table of all options.
+ *
+ * One row a key: what people see (`--help`, the manual page, hints) and how its text becomes a field
+ * of struct tg_config. A new option is a new row here and a new field in config.h, nothing else.
+ * Defaults are the texts that people see, read by the same parser as everything else, so the two
+ * cannot differ. A least value of 0 says that 0 has a meaning, which the help text gives.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "base/suggest.h"
+#include "ops/config_internal.h"
+
+#define MS_MAX (UINT64_C(1000) * 3600 * 24 * 365)
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* key, field, kind, value hint, default, least, most, word for 0, help */
+#define ROW_MAP(X)                                                                                 \
+    X("listen", listen, ADDRESSES, "ADDR:PORT,...", "127.0.0.1:8080", 0, 0, NULL,                  \
+      "Addresses that clients connect to. Port 0 picks a free one.")                               \
+    X("admin", admin, ADDRESS_OR_OFF, "ADDR:PORT|off", "127.0.0.1:9180", 0, 0, NULL,               \
+      "Address of the admin listener. Anything but loopback needs admin_token.")                   \
+    X("admin_token", admin_token, SECRET, "SECRET", "", 0, 0, NULL,                                \
+      "Bearer token that every admin request must carry. Best given by the environment.")          \
+    X("policy", policy, TEXT, "PATH", "", 0, 0, NULL,                                              \
+      "The policy: a Lua file, or a folder with init.lua.")                                        \
+    X("workers", workers, COUNT, "NUMBER|auto", "auto", 1, 255, "auto",                            \
+      "Worker threads. auto: one per core.")                                                       \
+    X("allowed_origins", allowed_origins, ORIGINS, "ORIGIN,...", "", 0, 0, NULL,                   \
+      "Web origins whose pages may connect, such as https://app.example. Empty: any.")             \
+    X("strict", strict, BOOL, "true|false", "false", 0, 1, NULL,                                   \
+      "Close a connection (4400) on a message that is no valid JSON object, instead of "           \
+      "answering with an error.")                                                                  \
+    X("drain_timeout", drain_timeout_ms, DURATION, "DURATION", "30s", 0, MS_MAX, NULL,             \
+      "How long connections may finish their runs when the server stops.")                         \
+    X("limits.handshake_timeout", handshake_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX,    \
+      NULL, "Time from the accepted socket to the complete upgrade request.")                      \
+    X("limits.auth_timeout", auth_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,        \
+      "Time to become authenticated.")                                                             \
+    X("limits.setup_timeout", setup_timeout_ms, DURATION, "DURATION", "30s", 1, MS_MAX, NULL,      \
+      "Time from authenticated to ready for messages.")                                            \
+    X("limits.idle_after", idle_after_ms, DURATION, "DURATION", "60s", 1, MS_MAX, NULL,            \
+      "Without a run or a message for this long a connection counts as idle.")                     \
+    X("limits.ping_interval", ping_interval_ms, DURATION, "DURATION", "30s", 1, MS_MAX, NULL,      \
+      "A connection that is silent for this long is pinged.")                                      \
+    X("limits.pong_timeout", pong_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,        \
+      "A ping that is not answered within this time ends the connection.")                         \
+    X("limits.close_timeout", close_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX, NULL,       \
+      "How long the peer may take to answer a close.")                                             \
+    X("limits.max_message", max_message, SIZE, "SIZE", "1MiB", 128, GIB, NULL,                     \
+      "Largest message from a client, all its fragments together.")                                \
+    X("limits.max_header", max_header, SIZE, "SIZE", "16KiB", 512, MIB, NULL,                      \
+      "Largest head of an upgrade request.")                                                       \
+    X("limits.max_connections", max_connections, COUNT, "NUMBER|unlimited", "unlimited", 0,        \
+      UINT64_C(100000000), "unlimited", "Connections of the whole process.")                       \
+    X("limits.inbox_messages", inbox_messages, COUNT, "NUMBER", "64", 1, UINT64_C(1000000), NULL,  \
+      "Messages that wait for the policy before reading from that client pauses.")                 \
+    X("limits.inbox_bytes", inbox_bytes, SIZE, "SIZE", "1MiB", KIB, GIB, NULL,                     \
+      "Bytes that wait for the policy before reading from that client pauses.")                    \
+    X("limits.outbox_bytes", outbox_bytes, SIZE, "SIZE", "4MiB", KIB, GIB, NULL,                   \
+      "Bytes that may wait for a slow client before it is closed (1008).")                         \
+    X("limits.session_bytes", session_bytes, SIZE, "SIZE", "64KiB", 0, GIB, NULL,                  \
+      "Largest conn.session, encoded.")                                                            \
+    X("limits.expiry_notice", expiry_notice_ms, DURATION, "DURATION", "60s", 0, MS_MAX, NULL,      \
+      "How long before an identity expires its client is told.")                                   \
+    X("limits.prepare_retry", prepare_retry_ms, DURATION, "DURATION", "1s", 1, MS_MAX, NULL,       \
+      "First pause before prepare runs again for a degraded connection; it doubles each time.")    \
+    X("limits.prepare_retry_max", prepare_retry_max_ms, DURATION, "DURATION", "30s", 1, MS_MAX,    \
+      NULL, "Longest pause between two such attempts.")                                            \
+    X("runs.max_per_connection", runs_max_per_connection, COUNT, "NUMBER", "8", 1, 1000, NULL,     \
+      "Agent runs of one connection at a time.")                                                   \
+    X("runs.timeout", runs_timeout_ms, DURATION, "DURATION", "300s", 1, MS_MAX, NULL,              \
+      "Longest agent run.")                                                                        \
+    X("runs.on_disconnect", runs_on_disconnect, ON_DISCONNECT, "cancel|finish", "cancel", 0, 0,    \
+      NULL, "What happens to the runs of a connection that is lost.")                              \
+    X("script.cpu_budget", script_cpu_budget_ms, DURATION, "DURATION", "50ms", 1, MS_MAX, NULL,    \
+      "CPU time that a script may take before it must wait or return.")                            \
+    X("script.wall_budget", script_wall_budget_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,   \
+      "Longest hook call, waiting included.")                                                      \
+    X("script.memory", script_memory, SIZE, "SIZE", "64MiB", MIB, 1024 * GIB, NULL,                \
+      "Memory of the policy on each worker.")                                                      \
+    X("reload.drain_timeout", reload_drain_timeout_ms, DURATION, "DURATION", "60s", 0, MS_MAX,     \
+      NULL, "How long calls under way may finish on the old policy after a reload.")               \
+    X("reload.max_generations", reload_max_generations, COUNT, "NUMBER", "4", 2, 64, NULL,         \
+      "Versions of the policy that may be alive at a time; more reloads are refused.")             \
+    X("log.level", log_level, LOG_LEVEL, "error|warn|info|debug", "info", 0, 0, NULL,              \
+      "Least important level that is logged.")                                                     \
+    X("log.format", log_format, LOG_FORMAT, "text|json", "text", 0, 0, NULL,                       \
+      "Form of the log on standard error.")
+
+const struct tg_config_row tg__shown_rows[] = {
+#define X(key, field, kind, hint, fallback, min, max, word, help) {key, hint, fallback, help},
+    ROW_MAP(X)
+#undef X
+};
+
+const struct tg__row tg__rows[] = {
+#define X(key, field, kind, hint, fallback, min, max, word, help)                                  \
+    {TG__##kind, offsetof(struct tg_config, field), min, max, word},
+    ROW_MAP(X)
+#undef X
+};
+
+enum { ROW_COUNT = sizeof tg__rows / sizeof tg__rows[0] };
+const size_t tg__row_count = ROW_COUNT;
+
+size_t tg__row_find(const char *key)
+{
+    size_t i = 0;
+    while (i < ROW_COUNT && strcmp(tg__shown_rows[i].key, key) != 0)
+        i++;
+    return i;
+}
+
+bool tg__row_is_section(const char *key)
+{
+    size_t len = strlen(key);
+
+    if (strcmp(key, "options") == 0)
+        return true;
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const char *candidate = tg__shown_rows[i].key;
+        if (strncmp(candidate, key, len) == 0 && candidate[len] == '.')
+            return true;
+    }
+    return false;
+}
+
+const char *tg__row_suggest(const char *key)
+{
+    const char *keys[ROW_COUNT];
+    const char *leaves[ROW_COUNT];
+    const char *dot = strrchr(key, '.');
+
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const char *leaf;
+        keys[i] = tg__shown_rows[i].key;
+        leaf = strrchr(keys[i], '.');
+        leaves[i] = leaf == NULL ? keys[i] : leaf + 1;
+    }
+    const char *found = tg_suggest(key, keys, ROW_COUNT);
+    if (found != NULL)
+        return found;
+    /* Right name, wrong or no section: "max_message", "script.max_message". */
+    found = tg_suggest(dot == NULL ? key : dot + 1, leaves, ROW_COUNT);
+    for (size_t i = 0; found != NULL && i < ROW_COUNT; i++) {
+        if (leaves[i] == found)
+            return keys[i];
+    }
+    return NULL;
+}
+
+size_t tg_config_rows(const struct tg_config_row **rows)
+{
+    *rows = tg__shown_rows;
+    return ROW_COUNT;
+}

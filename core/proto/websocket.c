@@ -1,0 +1,480 @@
+/* websocket.c - the receiving side of RFC 6455: bytes in, messages out.
+ *
+ * Owns the unfinished message and, while a frame is partly received, a framing context of wslay.
+ *
+ *     boundary --> frame --> boundary        any -> closed  [close frame]    any -> failed
+ *
+ * I1  head_len is 0 exactly at a frame boundary, and `loan` is NULL at a boundary outside of feed.
+ * I2  `kind` is TG_WS_CONTINUATION exactly when no message is under way; `message` is empty then.
+ * I3  message.len <= message_max, and no memory is taken on the word of a header: the message grows
+ *     with the bytes that arrive.
+ * I4  wslay never holds a byte of a later frame, so that *consumed is exact at every pause.
+ *
+ * Two ways through. A whole unfragmented data frame in the input, the common case, is unmasked where
+ * it lies and handed on without a copy. Everything else (partial frames, fragments, control frames,
+ * anything wrong) goes through wslay, whose frame layer copies into a buffer of 4 KiB and unmasks by
+ * the byte. The short way only ever accepts: whatever it does not like it leaves to the other, so
+ * each rule stands in one place.
+ *
+ * wslay tells of a header only with the first byte of its payload, and reads as much as it is given.
+ * So on_recv hands out one header, then its payload and no more, and looks at the header as it
+ * passes: that is what makes I4 true and lets an oversized frame fail before its payload arrives.
+ */
+#include "proto/websocket.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <wslay/wslay.h>
+
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "proto/mask.h"
+
+#define HEAD_MAX 14
+#define FIN_BIT 0x80
+#define RSV_BITS 0x70
+#define OPCODE_BITS 0x0f
+#define MASK_BIT 0x80
+#define LENGTH_BITS 0x7f
+
+/* A framing context, lent to the decoder that has a partial frame. Each thread keeps one spare, as a
+ * decoder needs it for moments only. */
+struct loan {
+    wslay_frame_context_ptr wslay; /* owned */
+    struct tg_ws *ws;              /* borrowed while lent */
+    size_t control_len;
+    uint8_t control[TG_WS_CONTROL_MAX]; /* payload of a control frame */
+};
+
+/* What wslay 1.1.1 allocates for a context is not public: its 4096 bytes of buffer and some state. */
+#define LOAN_BYTES (sizeof(struct loan) + 4096 + 192)
+
+struct tg_ws {
+    const struct tg_ws_callbacks *callbacks; /* borrowed until tg_ws_destroy */
+    void *ctx;                               /* borrowed until tg_ws_destroy */
+    size_t message_max;
+    struct loan *loan;        /* owned */
+    struct tg_buffer message; /* owned: the fragments so far */
+    uint8_t *input;           /* borrowed for the time of tg_ws_feed */
+    size_t input_left;
+    uint64_t payload_left; /* of this frame, not yet given to wslay */
+    struct tg_ws_fault fault;
+    enum tg_err err;
+    enum tg_ws_role role;
+    enum tg_ws_opcode kind; /* of the message under way */
+    struct tg_utf8 utf8;
+    uint8_t head_len; /* header bytes of this frame that wslay has been given */
+    uint8_t head[HEAD_MAX];
+    bool start_checked;
+    bool length_checked;
+    bool paused;
+    bool closed;
+};
+
+static _Thread_local struct loan *spare_loan;
+static pthread_key_t thread_end_key;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+
+static void loan_free(struct loan *loan)
+{
+    if (loan == NULL)
+        return;
+    wslay_frame_context_free(loan->wslay);
+    tg_free(loan);
+}
+
+static void on_thread_end(void *unused)
+{
+    (void)unused;
+    loan_free(spare_loan);
+    spare_loan = NULL;
+}
+
+static void make_thread_end_key(void)
+{
+    /* Without a key the spare of a thread that ends is lost, which is a few KiB once. */
+    (void)pthread_key_create(&thread_end_key, on_thread_end);
+}
+
+/* Only at a frame boundary: the next borrower gets it as it is. */
+static void give_back(struct tg_ws *ws)
+{
+    struct loan *loan = ws->loan;
+
+    ws->loan = NULL;
+    if (loan == NULL)
+        return;
+    if (spare_loan != NULL) {
+        loan_free(loan);
+        return;
+    }
+    loan->ws = NULL;
+    spare_loan = loan;
+    pthread_once(&thread_end_once, make_thread_end_key);
+    if (pthread_getspecific(thread_end_key) == NULL)
+        (void)pthread_setspecific(thread_end_key, &thread_end_key); /* any value: not NULL */
+}
+
+/* Returns false, for `return fail(…)`. The first fault is the one that counts. */
+static bool fail(struct tg_ws *ws, enum tg_err err, int code, const char *why)
+{
+    if (ws->err == TG_ERR_OK) {
+        ws->err = err;
+        ws->fault = (struct tg_ws_fault){code, why};
+    }
+    return false;
+}
+
+static bool fail_protocol(struct tg_ws *ws, const char *why)
+{
+    return fail(ws, TG_ERR_PROTO, 1002, why);
+}
+
+static bool fail_memory(struct tg_ws *ws)
+{
+    return fail(ws, TG_ERR_NOMEM, 1011, "out of memory");
+}
+
+static bool fail_utf8(struct tg_ws *ws)
+{
+    return fail(ws, TG_ERR_PROTO, 1007, "text is not UTF-8");
+}
+
+static bool is_control(unsigned opcode)
+{
+    return (opcode & 8) != 0;
+}
+
+/* Bytes of a header, as far as its first two tell; 2 before that. */
+static size_t header_size(const uint8_t *head, size_t len)
+{
+    if (len < 2)
+        return 2;
+    unsigned length = head[1] & LENGTH_BITS;
+    return 2u +
+           (length == 126   ? 2u
+            : length == 127 ? 8u
+                            : 0u) +
+           ((head[1] & MASK_BIT) != 0 ? 4u : 0u);
+}
+
+/* Payload length of a complete header. */
+static uint64_t payload_length(const uint8_t *head)
+{
+    uint64_t length = head[1] & LENGTH_BITS;
+    size_t extended = length == 126 ? 2 : length == 127 ? 8 : 0;
+
+    if (extended == 0)
+        return length;
+    length = 0;
+    for (size_t i = 0; i < extended; i++)
+        length = length << 8 | head[2 + i];
+    return length;
+}
+
+/* What the first two bytes show (§5.1, §5.2, §5.4). The rules of control frames and the shortest
+ * form of lengths are wslay's. */
+static bool check_start(struct tg_ws *ws)
+{
+    unsigned opcode = ws->head[0] & OPCODE_BITS;
+    bool masked = (ws->head[1] & MASK_BIT) != 0;
+
+    if ((ws->head[0] & RSV_BITS) != 0)
+        return fail_protocol(ws, "a reserved bit is set");
+    if (opcode > TG_WS_PONG || (opcode > TG_WS_BINARY && opcode < TG_WS_CLOSE))
+        return fail_protocol(ws, "a reserved opcode");
+    if (masked && ws->role == TG_WS_CLIENT)
+        return fail_protocol(ws, "a server must not mask");
+    if (!masked && ws->role == TG_WS_SERVER)
+        return fail_protocol(ws, "a client must mask");
+    if (opcode == TG_WS_CONTINUATION && ws->kind == TG_WS_CONTINUATION)
+        return fail_protocol(ws, "a continuation of no message");
+    if ((opcode == TG_WS_TEXT || opcode == TG_WS_BINARY) && ws->kind != TG_WS_CONTINUATION)
+        return fail_protocol(ws, "a new message inside of a fragmented one");
+    return true;
+}
+
+static bool check_length(struct tg_ws *ws)
+{
+    unsigned opcode = ws->head[0] & OPCODE_BITS;
+
+    ws->payload_left = payload_length(ws->head);
+    if (is_control(opcode))
+        return true;
+    if (ws->payload_left > ws->message_max - ws->message.len)
+        return fail(ws, TG_ERR_LIMIT, 1009, "message too big");
+    if (opcode != TG_WS_CONTINUATION) {
+        ws->kind = (enum tg_ws_opcode)opcode;
+        ws->utf8 = (struct tg_utf8){0};
+    }
+    return true;
+}
+
+/* Judges as much of the header as has passed. */
+static bool check_header(struct tg_ws *ws)
+{
+    if (ws->err != TG_ERR_OK)
+        return false;
+    if (ws->head_len < 2)
+        return true;
+    if (!ws->start_checked) {
+        ws->start_checked = true;
+        if (!check_start(ws))
+            return false;
+    }
+    if (!ws->length_checked && ws->head_len == header_size(ws->head, ws->head_len)) {
+        ws->length_checked = true;
+        return check_length(ws);
+    }
+    return true;
+}
+
+static ssize_t on_recv(uint8_t *buf, size_t len, int flags, void *user_data)
+{
+    struct tg_ws *ws = ((struct loan *)user_data)->ws;
+
+    (void)flags;
+    if (!check_header(ws))
+        return -1;
+    size_t missing = header_size(ws->head, ws->head_len) - ws->head_len;
+    if (len > ws->input_left)
+        len = ws->input_left;
+    if (missing > 0 && len > missing)
+        len = missing;
+    if (missing == 0 && len > ws->payload_left)
+        len = (size_t)ws->payload_left;
+    if (len == 0)
+        return -1;
+    memcpy(buf, ws->input, len);
+    if (missing > 0) {
+        memcpy(ws->head + ws->head_len, ws->input, len);
+        ws->head_len = (uint8_t)(ws->head_len + len);
+    } else {
+        ws->payload_left -= len;
+    }
+    ws->input += len;
+    ws->input_left -= len;
+    return (ssize_t)len;
+}
+
+static bool borrow(struct tg_ws *ws)
+{
+    static const struct wslay_frame_callbacks callbacks = {.recv_callback = on_recv};
+    struct loan *loan = spare_loan;
+
+    spare_loan = NULL;
+    if (loan == NULL) {
+        loan = tg_alloc(sizeof *loan);
+        if (loan == NULL)
+            return fail_memory(ws);
+        if (wslay_frame_context_init(&loan->wslay, &callbacks, loan) != 0) {
+            tg_free(loan);
+            return fail_memory(ws);
+        }
+    }
+    loan->ws = ws;
+    loan->control_len = 0;
+    ws->loan = loan;
+    return true;
+}
+
+/* §5.5.1, §7.4 */
+static bool take_close(struct tg_ws *ws, const uint8_t *data, size_t len)
+{
+    if (len == 1)
+        return fail_protocol(ws, "a close frame of one byte");
+    int code = len == 0 ? 1005 : data[0] << 8 | data[1];
+    const char *reason = len == 0 ? "" : (const char *)data + 2;
+    size_t reason_len = len == 0 ? 0 : len - 2;
+    if (len > 0 && !tg_ws_close_code_valid(code))
+        return fail_protocol(ws, "a close code that must not be sent");
+    if (!tg_utf8_valid(reason, reason_len))
+        return fail(ws, TG_ERR_PROTO, 1007, "the close reason is not UTF-8");
+    ws->closed = true;
+    ws->callbacks->on_close(ws->ctx, code, reason, reason_len);
+    return true;
+}
+
+static bool take_control(struct tg_ws *ws, unsigned opcode)
+{
+    const uint8_t *data = ws->loan->control;
+    size_t len = ws->loan->control_len;
+
+    ws->loan->control_len = 0;
+    if (opcode == TG_WS_CLOSE)
+        return take_close(ws, data, len);
+    if (opcode == TG_WS_PING)
+        ws->callbacks->on_ping(ws->ctx, data, len);
+    else
+        ws->callbacks->on_pong(ws->ctx, data, len);
+    return true;
+}
+
+/* The last fragment is in. */
+static bool take_message(struct tg_ws *ws)
+{
+    struct tg_buffer message = ws->message;
+    enum tg_ws_opcode kind = ws->kind;
+
+    if (kind == TG_WS_TEXT && !tg_utf8_complete(&ws->utf8))
+        return fail_utf8(ws);
+    ws->message = TG_BUFFER_INIT;
+    ws->kind = TG_WS_CONTINUATION;
+    const uint8_t *data = message.len == 0 ? (const uint8_t *)"" : tg_buffer_head(&message);
+    ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, message.len);
+    tg_buffer_fini(&message);
+    return true;
+}
+
+static bool take_payload(struct tg_ws *ws, const struct wslay_frame_iocb *frame)
+{
+    if (is_control(frame->opcode)) { /* wslay has refused more than 125 bytes */
+        memcpy(ws->loan->control + ws->loan->control_len, frame->data, frame->data_length);
+        ws->loan->control_len += frame->data_length;
+        return true;
+    }
+    if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, frame->data, frame->data_length))
+        return fail_utf8(ws);
+    if (tg_buffer_append(&ws->message, frame->data, frame->data_length) != TG_ERR_OK)
+        return fail_memory(ws);
+    return true;
+}
+
+static bool fail_framing(struct tg_ws *ws)
+{
+    if (!is_control(ws->head[0] & OPCODE_BITS))
+        return fail_protocol(ws, "a length over 2^63 or not in its shortest form");
+    if ((ws->head[0] & FIN_BIT) == 0)
+        return fail_protocol(ws, "a fragmented control frame");
+    return fail_protocol(ws, "a control frame of more than 125 bytes");
+}
+
+/* The long way: one step of wslay, which is a part of one frame. */
+static bool take_step(struct tg_ws *ws)
+{
+    struct wslay_frame_iocb frame;
+
+    if (ws->loan == NULL && !borrow(ws))
+        return false;
+    ssize_t n = wslay_frame_recv(ws->loan->wslay, &frame);
+    if (n < 0 && n != WSLAY_ERR_WANT_READ)
+        return fail_framing(ws); /* before check_header: malformed comes before too big */
+    if (!check_header(ws))
+        return false;
+    if (n < 0)
+        return true;
+    if (n > 0 && !take_payload(ws, &frame))
+        return false;
+    if (ws->payload_left > 0)
+        return true;
+    ws->head_len = 0;
+    ws->start_checked = false;
+    ws->length_checked = false;
+    if (is_control(frame.opcode))
+        return take_control(ws, frame.opcode);
+    return frame.fin == 0 || take_message(ws);
+}
+
+/* Size of the header when the input starts with a whole, unfragmented, valid data frame; else 0. */
+static size_t whole_frame(const struct tg_ws *ws, uint64_t *length)
+{
+    const uint8_t *head = ws->input;
+
+    if (ws->head_len != 0 || ws->kind != TG_WS_CONTINUATION || ws->input_left < 2)
+        return 0;
+    if (head[0] != (FIN_BIT | TG_WS_TEXT) && head[0] != (FIN_BIT | TG_WS_BINARY))
+        return 0;
+    if (((head[1] & MASK_BIT) != 0) != (ws->role == TG_WS_SERVER))
+        return 0;
+    size_t size = header_size(head, 2);
+    if (ws->input_left < size)
+        return 0;
+    *length = payload_length(head);
+    unsigned form = head[1] & LENGTH_BITS;
+    if ((form == 126 && *length < 126) || (form == 127 && *length < 65536))
+        return 0;
+    return *length <= ws->message_max && *length <= ws->input_left - size ? size : 0;
+}
+
+/* The short way. False when the input does not allow it. */
+static bool take_whole_frame(struct tg_ws *ws)
+{
+    uint64_t length;
+    size_t size = whole_frame(ws, &length);
+
+    if (size == 0)
+        return false;
+    enum tg_ws_opcode kind = (enum tg_ws_opcode)(ws->input[0] & OPCODE_BITS);
+    uint8_t *data = ws->input + size;
+    size_t len = (size_t)length;
+    if (ws->role == TG_WS_SERVER)
+        tg_ws_mask(data, len, data - 4);
+    ws->input += size + len;
+    ws->input_left -= size + len;
+    if (kind == TG_WS_TEXT && !tg_utf8_valid(data, len))
+        fail_utf8(ws);
+    else
+        ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, len);
+    return true;
+}
+
+enum tg_err tg_ws_create(struct tg_ws **out, enum tg_ws_role role, size_t message_max,
+                         const struct tg_ws_callbacks *callbacks, void *ctx)
+{
+    struct tg_ws *ws = tg_calloc(1, sizeof *ws);
+
+    if (ws == NULL)
+        return TG_ERR_NOMEM;
+    ws->role = role;
+    ws->message_max = message_max;
+    ws->callbacks = callbacks;
+    ws->ctx = ctx;
+    *out = ws;
+    return TG_ERR_OK;
+}
+
+void tg_ws_destroy(struct tg_ws *ws)
+{
+    if (ws == NULL)
+        return;
+    loan_free(ws->loan);
+    tg_buffer_fini(&ws->message);
+    tg_free(ws);
+}
+
+enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *consumed,
+                       struct tg_ws_fault *fault)
+{
+    ws->input = data;
+    ws->input_left = len;
+    ws->paused = false;
+    while (ws->input_left > 0 && !ws->paused && !ws->closed && ws->err == TG_ERR_OK) {
+        if (!take_whole_frame(ws))
+            (void)take_step(ws); /* a failure shows in ws->err */
+    }
+    *consumed = len - ws->input_left;
+    ws->input = NULL;
+    ws->input_left = 0;
+    if (ws->err != TG_ERR_OK) {
+        loan_free(ws->loan); /* in the middle of a frame: nobody else can use it */
+        ws->loan = NULL;
+        tg_buffer_fini(&ws->message);
+        *fault = ws->fault;
+        return ws->err;
+    }
+    if (ws->head_len == 0)
+        give_back(ws);
+    if (ws->closed)
+        tg_buffer_fini(&ws->message);
+    return TG_ERR_OK;
+}
+
+size_t tg_ws_held(const struct tg_ws *ws)
+{
+    return (ws->loan == NULL ? 0 : LOAN_BYTES) + ws->message.capacity;
+}
+
+const char *tg_ws_library_version(void)
+{
+    return WSLAY_VERSION;
+}

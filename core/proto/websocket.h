@@ -1,0 +1,78 @@
+/* websocket.h - RFC 6455 framing and messages, over wslay's frame layer: bytes in, messages out.
+ *
+ * The decoder enforces every rule of §5-§7 a receiver must: masking by role, reserved bits and
+ * opcodes, minimal lengths, control frames (125 bytes, not fragmented) between fragments,
+ * continuation order, UTF-8 of text as it streams (fails at the first bad byte), close codes and
+ * close reasons. An idle decoder holds no buffer: framing context and message memory are taken while
+ * a message or a partial frame is under way and given back at a clean boundary.
+ * No loop, no socket.
+ */
+#ifndef TG_PROTO_WEBSOCKET_H
+#define TG_PROTO_WEBSOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+enum tg_ws_role { TG_WS_SERVER, TG_WS_CLIENT };
+enum tg_ws_opcode {
+    TG_WS_CONTINUATION = 0,
+    TG_WS_TEXT = 1,
+    TG_WS_BINARY = 2,
+    TG_WS_CLOSE = 8,
+    TG_WS_PING = 9,
+    TG_WS_PONG = 10
+};
+
+#define TG_WS_CONTROL_MAX 125
+#define TG_WS_REASON_MAX 123
+
+struct tg_ws; /* opaque decoder */
+
+/* on_message returns false to pause: feed then returns at once with what it has consumed. data is
+ * valid until return. Control callbacks cannot pause. on_close is the last call: feed consumes
+ * nothing after it. code is 1005 when the frame had none. */
+struct tg_ws_callbacks {
+    bool (*on_message)(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, size_t len);
+    void (*on_ping)(void *ctx, const uint8_t *data, size_t len);
+    void (*on_pong)(void *ctx, const uint8_t *data, size_t len);
+    void (*on_close)(void *ctx, int code, const char *reason, size_t reason_len);
+};
+
+/* callbacks borrowed until destroy. message_max in bytes over all fragments. */
+TG_MUST enum tg_err tg_ws_create(struct tg_ws **out, enum tg_ws_role role, size_t message_max,
+                                 const struct tg_ws_callbacks *callbacks, void *ctx);
+void tg_ws_destroy(struct tg_ws *ws); /* NULL is allowed; not from inside a callback */
+
+/* What a receiver found wrong, and the close code that says so. */
+struct tg_ws_fault {
+    int code;        /* 1002, 1007, 1009, 1011 (out of memory) */
+    const char *why; /* short, static, fit for a close reason */
+};
+
+/* Feeds bytes (changed in place: unmasked). *consumed <= len; less than len only when paused, closed
+ * or failed. TG_ERR_PROTO/TG_ERR_LIMIT/TG_ERR_NOMEM: the decoder is finished and *fault is set. */
+TG_MUST enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *consumed,
+                               struct tg_ws_fault *fault);
+
+/* Bytes of memory that this decoder holds now (0 when idle at a frame boundary, the struct itself
+ * not counted): for tests and accounting. */
+size_t tg_ws_held(const struct tg_ws *ws);
+
+/* Appends one whole unfragmented frame. A client's is masked with a random key (§5.3). */
+TG_MUST enum tg_err tg_ws_encode(struct tg_buffer *out, enum tg_ws_role role,
+                                 enum tg_ws_opcode opcode, const void *data, size_t len);
+/* Close frame; code 0 or 1005: empty body. The reason is cut to 123 bytes at a character boundary. */
+TG_MUST enum tg_err tg_ws_encode_close(struct tg_buffer *out, enum tg_ws_role role, int code,
+                                       const char *reason, size_t reason_len);
+
+/* May an endpoint send this code in a close frame (§7.4)? 1000-1003, 1007-1014, 3000-4999. */
+bool tg_ws_close_code_valid(int code);
+
+/* What the framing library's header calls itself (Debian's 1.1.1 says "1.0.1-DEV"); static. */
+const char *tg_ws_library_version(void);
+
+#endif

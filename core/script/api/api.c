@@ -1,0 +1,114 @@
+/* api.c - small things that every file of the script API uses. */
+#include "script/api/api.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "connection/hub.h"
+#include "proto/websocket.h"
+#include "script/generation.h"
+#include "script/path.h"
+#include "script/view.h"
+
+struct tg_script_env *tg_api_env(lua_State *L)
+{
+    return tg_generation_of(L)->env;
+}
+
+struct tg_conn *tg_api_conn(lua_State *L, uint64_t serial)
+{
+    struct tg_script_env *env = tg_api_env(L);
+    return env->hub == NULL ? NULL : tg_hub_find_serial(env->hub, serial);
+}
+
+int tg_api_push_failure(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+int tg_api_push_result(lua_State *L, enum tg_err err)
+{
+    if (err != TG_ERR_OK)
+        return tg_api_push_failure(L, tg_err_text(err));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+int tg_api_check_close(lua_State *L, const char *name, int index, const char **reason)
+{
+    int code = 1000;
+    if (!lua_isnoneornil(L, index)) {
+        lua_Number number = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : 0;
+        code = number >= 1000 && number < 5000 ? (int)number : 0;
+        if (code != number || !tg_ws_close_code_valid(code))
+            return luaL_error(L, "%s: a close code that may be sent expected (1000 or 3000 to 4999)",
+                              name);
+    }
+    if (lua_isnoneornil(L, index + 1)) {
+        *reason = "";
+    } else if (lua_type(L, index + 1) == LUA_TSTRING) {
+        *reason = lua_tostring(L, index + 1);
+    } else {
+        return luaL_error(L, "%s: the reason must be text, got %s", name,
+                          tg_api_type_name(L, index + 1));
+    }
+    return code;
+}
+
+void tg_api_set_functions(lua_State *L, const luaL_Reg *rows)
+{
+    for (; rows->name != NULL; rows++) {
+        lua_pushcfunction(L, rows->func);
+        lua_setfield(L, -2, rows->name);
+    }
+}
+
+void tg_api_value_text(lua_State *L, int index, char *out, size_t size)
+{
+    int type = lua_type(L, index);
+    if (type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TBOOLEAN)
+        tg_path_key_text(L, index, out, size);
+    else
+        snprintf(out, size, "%s", tg_api_type_name(L, index));
+}
+
+const char *tg_api_type_name(lua_State *L, int index)
+{
+    int type = lua_type(L, index);
+    if (type == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == NULL)
+        return "json.null";
+    if (type == LUA_TUSERDATA && tg_view_is(L, index))
+        return "a read-only table";
+    return type == LUA_TNONE ? "nothing" : lua_typename(L, type);
+}
+
+void tg_api_set_metatable(lua_State *L, char *key, const luaL_Reg *metamethods)
+{
+    lua_pushlightuserdata(L, key);
+    lua_createtable(L, 0, 6);
+    tg_api_set_functions(L, metamethods);
+    lua_pushboolean(L, 0); /* getmetatable shows false, setmetatable refuses */
+    lua_setfield(L, -2, "__metatable");
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void tg_api_push_registry(lua_State *L, char *key)
+{
+    lua_pushlightuserdata(L, key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+void *tg_api_test_userdata(lua_State *L, int index, char *key)
+{
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index))
+        return NULL;
+    tg_api_push_registry(L, key);
+    bool same = lua_rawequal(L, -1, -2) != 0;
+    lua_pop(L, 2);
+    return same ? lua_touserdata(L, index) : NULL;
+}

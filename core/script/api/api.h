@@ -1,0 +1,41 @@
+/* api.h - small things that every file of the script API uses. */
+#ifndef TG_SCRIPT_API_API_H
+#define TG_SCRIPT_API_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct lua_State;
+struct luaL_Reg;
+struct tg_conn;
+struct tg_script_env;
+
+struct tg_script_env *tg_api_env(struct lua_State *L);
+/* The connection of that serial on this worker; NULL when it is gone. */
+struct tg_conn *tg_api_conn(struct lua_State *L, uint64_t serial);
+
+/* Pushes true, or nil and the reason: what functions that can fail in an expected way return. */
+int tg_api_push_result(struct lua_State *L, enum tg_err err);
+int tg_api_push_failure(struct lua_State *L, const char *why);
+
+/* The arguments (code = 1000, reason = "") of a function `name` that closes, from `index` on; raises when
+ * they are wrong. *reason is borrowed from the stack. */
+int tg_api_check_close(struct lua_State *L, const char *name, int index, const char **reason);
+
+/* Sets functions (a list that ends with a NULL name) as fields of the table on top. */
+void tg_api_set_functions(struct lua_State *L, const struct luaL_Reg *rows);
+
+/* Any value as short text for logs and errors; runs no metamethod and changes nothing. */
+void tg_api_value_text(struct lua_State *L, int index, char *out, size_t size);
+/* "nil", "table", … and what our own userdata are to people. */
+const char *tg_api_type_name(struct lua_State *L, int index);
+
+/* `key` (a static char's address) names a type's metatable in the registry. */
+void tg_api_set_metatable(struct lua_State *L, char *key, const struct luaL_Reg *metamethods);
+void tg_api_push_registry(struct lua_State *L, char *key);
+/* The userdata at `index` when its metatable is that of `key`, else NULL. Never raises. */
+void *tg_api_test_userdata(struct lua_State *L, int index, char *key);
+
+#endif

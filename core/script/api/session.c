@@ -1,0 +1,194 @@
+/* session.c - conn.session: a plain Lua table for scripts, plain data in the core.
+ *
+ * Which sessions a call has read is kept in a table keyed by its coroutine, with weak keys: a call that
+ * is dropped takes its entry along.
+ */
+#include "script/api/session.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "connection/connection.h"
+#include "script/api/api.h"
+#include "script/api/conn.h"
+#include "script/api/json.h"
+#include "script/call.h"
+#include "script/plain.h"
+#include "script/view.h"
+
+static char touched_key; /* coroutine -> { conn -> true } */
+
+void tg_session_open_type(lua_State *L)
+{
+    lua_pushlightuserdata(L, &touched_key);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void touch(lua_State *L, int self)
+{
+    struct tg_call *call = tg_call_current(L);
+    if (call == NULL)
+        return;
+    tg_api_push_registry(L, &touched_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3); /* touched, co, set */
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -5);
+    }
+    lua_pushvalue(L, self);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 3);
+}
+
+/* The userdata's environment is on top. */
+static void decode(lua_State *L, struct tg_conn_ref *ref, const struct tg_conn *conn)
+{
+    struct tg_blob blob = tg_conn_session(conn);
+    if (blob.len == 0)
+        lua_newtable(L);
+    else
+        tg_plain_push(L, blob.data, blob.len);
+    lua_rawseti(L, -2, TG_CONN_SESSION);
+    lua_pushlstring(L, blob.len == 0 ? "" : (const char *)blob.data, blob.len);
+    lua_rawseti(L, -2, TG_CONN_SESSION_BYTES);
+    ref->session_revision = tg_conn_session_revision(conn);
+}
+
+void tg_session_push(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_conn *conn)
+{
+    touch(L, self);
+    lua_getfenv(L, self);
+    lua_rawgeti(L, -1, TG_CONN_SESSION);
+    if (lua_isnil(L, -1) || ref->session_revision != tg_conn_session_revision(conn)) {
+        lua_pop(L, 1);
+        decode(L, ref, conn);
+        lua_rawgeti(L, -1, TG_CONN_SESSION);
+    }
+    lua_remove(L, -2);
+}
+
+/* The table `table` as the session of `conn`, when it differs from what was read or stored last. */
+static enum tg_err store(lua_State *L, struct tg_conn_ref *ref, struct tg_conn *conn, int env,
+                         int table, struct tg_error *error)
+{
+    size_t old_len = 0;
+    struct tg_buffer *bytes = tg_lua_json_scratch(L);
+    size_t max = tg_hub_get_options(tg_conn_hub(conn))->session_bytes;
+    enum tg_err err = tg_plain_encode(L, table, "conn.session", max, bytes, error);
+    if (err != TG_ERR_OK)
+        return err;
+    lua_rawgeti(L, env, TG_CONN_SESSION_BYTES);
+    const char *old = lua_tolstring(L, -1, &old_len);
+    const uint8_t *data = tg_buffer_head(bytes);
+    bool same = old != NULL && old_len == bytes->len && memcmp(old, data, old_len) == 0;
+    lua_pop(L, 1);
+    if (same)
+        return TG_ERR_OK;
+    lua_pushlstring(L, (const char *)data, bytes->len);
+    lua_rawseti(L, env, TG_CONN_SESSION_BYTES);
+    err = tg_conn_store_session(conn, data, bytes->len);
+    if (err != TG_ERR_OK)
+        return tg_error_set(error, err, "conn.session cannot be kept: %s", tg_err_text(err));
+    ref->session_revision = tg_conn_session_revision(conn);
+    return TG_ERR_OK;
+}
+
+int tg_session_replace(lua_State *L, struct tg_conn_ref *ref)
+{
+    struct tg_error error;
+    struct tg_conn *conn = tg_api_conn(L, ref->id.serial);
+    if (conn == NULL)
+        return 0;
+    if (lua_isnil(L, 3)) {
+        lua_newtable(L);
+        lua_replace(L, 3);
+    }
+    if (!lua_istable(L, 3))
+        return luaL_error(L, "conn.session must be a table, got %s%s", tg_api_type_name(L, 3),
+                          tg_view_is(L, 3) ? " (tide.copy makes a table of your own)" : "");
+    touch(L, 1);
+    lua_getfenv(L, 1);
+    if (store(L, ref, conn, lua_gettop(L), 3, &error) != TG_ERR_OK)
+        return luaL_error(L, "%s", error.text);
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, -2, TG_CONN_SESSION);
+    ref->session_revision = tg_conn_session_revision(conn);
+    return 0;
+}
+
+/* The conn object is on top. */
+static enum tg_err flush_one(lua_State *L, struct tg_error *error)
+{
+    int top = lua_gettop(L);
+    enum tg_err err = TG_ERR_OK;
+    struct tg_conn_ref *ref = lua_touserdata(L, top);
+    struct tg_conn *conn = tg_api_conn(L, ref->id.serial);
+    if (conn == NULL)
+        return TG_ERR_OK;
+    lua_getfenv(L, top);
+    lua_rawgeti(L, top + 1, TG_CONN_SESSION);
+    if (lua_istable(L, -1))
+        err = store(L, ref, conn, top + 1, top + 2, error);
+    lua_settop(L, top);
+    return err;
+}
+
+/* Pushes the set of the call's conns, or nil. */
+static void push_touched(lua_State *L, const struct tg_call *call)
+{
+    tg_api_push_registry(L, &touched_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+static enum tg_err flush_all(lua_State *L, const struct tg_call *call, struct tg_error *error)
+{
+    enum tg_err first = TG_ERR_OK;
+    struct tg_error later;
+    luaL_checkstack(L, 12, "session");
+    push_touched(L, call);
+    if (lua_istable(L, -1)) {
+        int set = lua_gettop(L);
+        lua_pushnil(L);
+        while (lua_next(L, set) != 0) {
+            lua_pop(L, 1);
+            enum tg_err err = flush_one(L, first == TG_ERR_OK ? error : &later);
+            first = first == TG_ERR_OK ? err : first;
+        }
+    }
+    lua_pop(L, 1);
+    return first;
+}
+
+void tg_session_flush(lua_State *L, struct tg_call *call)
+{
+    struct tg_error error;
+    if (flush_all(L, call, &error) != TG_ERR_OK)
+        luaL_error(L, "%s", error.text);
+}
+
+enum tg_err tg_session_finish(lua_State *L, struct tg_call *call, struct tg_error *error)
+{
+    enum tg_err err = flush_all(L, call, error);
+    tg_api_push_registry(L, &touched_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    return err;
+}

@@ -1,0 +1,23 @@
+/* credentials.h - the upgrade request and what it says about who connects, as Lua tables.
+ *
+ * Never logged. Needs the JSON scratch of api/json.h in the state.
+ */
+#ifndef TG_SCRIPT_CREDENTIALS_H
+#define TG_SCRIPT_CREDENTIALS_H
+
+#include <stddef.h>
+
+#include "connection/request.h"
+
+struct lua_State;
+
+/* Pushes { method, path, query, headers, remote_address, tls }. Repeated headers are joined with ", "
+ * (cookies with "; "); of repeated query keys the first counts. */
+void tg_request_push(struct lua_State *L, const struct tg_request *request);
+
+/* Pushes { bearer, basic, query, cookies, subprotocols, api_key, remote_address, message }. message_json
+ * is a checked document or NULL. What is absent or malformed is nil. */
+void tg_credentials_push(struct lua_State *L, const struct tg_request *request,
+                         const char *message_json, size_t message_len);
+
+#endif

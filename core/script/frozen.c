@@ -1,0 +1,157 @@
+/* frozen.c - library tables that scripts read and cannot change.
+ *
+ * The metatable of a frozen table carries the readable table under a private key, which is how the
+ * sandbox's pairs and next find it. Where a table holds other tables, the readable one is a copy with
+ * these frozen, and what is added later is found behind it.
+ *
+ * I1  No script reaches a readable table: it only stands in the metatable, which is locked.
+ */
+#include "script/frozen.h"
+
+#include <stdio.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define NAME_SIZE 96
+
+static char readable_key; /* in the metatable: the table behind */
+static char frozen_key;   /* registry: table -> its frozen one */
+
+static int l_frozen_newindex(lua_State *L)
+{
+    return luaL_error(L, "%s is read-only: a policy cannot change the library; keep your own "
+                         "functions in a table of your own",
+                      lua_tostring(L, lua_upvalueindex(1)));
+}
+
+void tg_frozen_open(struct lua_State *L)
+{
+    lua_pushlightuserdata(L, &frozen_key);
+    lua_newtable(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void tg_frozen_wrap_with(struct lua_State *L)
+{
+    lua_newtable(L); /* readable, newindex, frozen */
+    lua_createtable(L, 0, 4);
+    lua_pushvalue(L, -4);
+    lua_setfield(L, -2, "__index");
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushlightuserdata(L, &readable_key);
+    lua_pushvalue(L, -5);
+    lua_rawset(L, -3);
+    lua_setmetatable(L, -2);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+static bool is_plain_table(lua_State *L, int index)
+{
+    if (!lua_istable(L, index))
+        return false;
+    if (!lua_getmetatable(L, index))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static bool holds_tables(lua_State *L, int table)
+{
+    lua_pushnil(L);
+    while (lua_next(L, table) != 0) {
+        if (is_plain_table(L, -1)) {
+            lua_pop(L, 2);
+            return true;
+        }
+        lua_pop(L, 1);
+    }
+    return false;
+}
+
+/* Pushes a copy of the table in which tables are frozen and which falls back on the table itself. */
+static void push_copy(lua_State *L, int table, const char *name)
+{
+    char inner[NAME_SIZE];
+
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, table);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_pushnil(L);
+    while (lua_next(L, table) != 0) {
+        if (is_plain_table(L, -1)) {
+            (void)snprintf(inner, sizeof inner, "%s.%s", name,
+                           lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?");
+            tg_frozen_wrap(L, inner);
+        }
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+}
+
+void tg_frozen_wrap(struct lua_State *L, const char *name)
+{
+    int table = lua_gettop(L);
+
+    luaL_checkstack(L, 12, "library");
+    if (tg_frozen_is(L, table))
+        return;
+    lua_pushlightuserdata(L, &frozen_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, table);
+    lua_rawget(L, -2); /* table, cache, frozen? */
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        /* A table that holds itself finds this one while it is being made. */
+        if (holds_tables(L, table))
+            push_copy(L, table, name);
+        else
+            lua_pushvalue(L, table);
+        lua_pushstring(L, name);
+        lua_pushcclosure(L, l_frozen_newindex, 1);
+        tg_frozen_wrap_with(L);
+        lua_pushvalue(L, table);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_replace(L, table);
+    lua_settop(L, table);
+}
+
+bool tg_frozen_is(struct lua_State *L, int index)
+{
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
+        return false;
+    lua_pushlightuserdata(L, &readable_key);
+    lua_rawget(L, -2);
+    bool frozen = !lua_isnil(L, -1);
+    lua_pop(L, 2);
+    return frozen;
+}
+
+void tg_frozen_unwrap(struct lua_State *L, int index)
+{
+    (void)lua_getmetatable(L, index);
+    lua_pushlightuserdata(L, &readable_key);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+}
+
+int tg_frozen_refuse_write(struct lua_State *L, int index)
+{
+    (void)lua_getmetatable(L, index);
+    lua_getfield(L, -1, "__newindex");
+    lua_replace(L, -2);
+    lua_pushvalue(L, index);
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_call(L, 3, 0);
+    return luaL_error(L, "read-only");
+}

@@ -1,0 +1,27 @@
+/* host_internal.h - what host.c, hooks.c, agents.c and api/tide.c share. */
+#ifndef TG_SCRIPT_HOST_INTERNAL_H
+#define TG_SCRIPT_HOST_INTERNAL_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "script/call.h"
+#include "script/host.h"
+
+struct tg_host {
+    struct tg_script_env env;
+    struct tg_host_options options;
+    struct tg_generation *current;  /* owned; NULL before the first commit */
+    struct tg_generation *prepared; /* owned; NULL when none */
+    struct tg_list draining;        /* tg_generation.node; owned */
+    struct tg_map hook_calls;       /* connection serial -> tg_call under way (kind HOOK) */
+    struct tg_map remote_waits;     /* ticket -> tg_call suspended in tide.send / tide.close */
+    uint64_t next_ticket;
+};
+
+/* env is embedded in the host, so any generation finds its host. NULL for a probe. */
+struct tg_host *tg__host_of(struct tg_generation *generation);
+/* A call of this generation has ended: destroys a retired generation with its last call, later, from
+ * the loop (never while its Lua code is on the C stack). */
+void tg__host_call_ended(struct tg_host *host, struct tg_generation *generation);
+
+#endif

@@ -1,0 +1,33 @@
+/* memory.c - the allocator of script states.
+ *
+ * The account is part of the generation, so that the generation is also what a state's allocator leads
+ * back to (tg_generation_of): no registry look-up, and right for every coroutine.
+ */
+#include "script/memory.h"
+
+#include "base/memory.h"
+#include "script/generation.h"
+
+void *tg_script_alloc(void *ud, void *block, size_t old_size, size_t new_size)
+{
+    struct tg_generation *generation = ud;
+    size_t old = block == NULL ? 0 : old_size;
+
+    if (new_size == 0) {
+        tg_free(block);
+        generation->memory_used -= old;
+        return NULL;
+    }
+    /* Shrinking always works: Lua does not expect it to fail. */
+    if (new_size > old && !generation->memory_unlimited &&
+        (generation->memory_used > generation->memory_max ||
+         new_size - old > generation->memory_max - generation->memory_used))
+        return NULL;
+    void *grown = tg_realloc(block, new_size);
+    if (grown == NULL && new_size > old)
+        return NULL;
+    if (grown == NULL)
+        grown = block;
+    generation->memory_used += new_size - old;
+    return grown;
+}

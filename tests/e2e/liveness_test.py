@@ -1,0 +1,138 @@
+"""Who is still there: keep-alive, the close handshake, idle connections and slow readers."""
+
+import time
+import unittest
+
+from harness import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    Raw,
+    ServerTest,
+    frame,
+    open_policy,
+)
+
+POLICY = open_policy(
+    """
+    function policy.message(conn, message)
+      if message.type == "bye" then
+        conn:close(4000, "bye")
+      elseif message.type == "flood" then
+        local body = ("x"):rep(100000)
+        for _ = 1, message.count do
+          conn:send({ type = "flood", body = body })
+        end
+      end
+    end
+    """
+)
+KEEPALIVE = ("--set", "limits.ping_interval=150ms", "--set", "limits.pong_timeout=300ms")
+
+
+class KeepAlive(ServerTest):
+    async def test_a_peer_that_answers_no_ping_is_closed(self):
+        server = await self.serve(POLICY, *KEEPALIVE)
+        raw = await Raw.ready(server)
+        self.assertEqual((await raw.read_frame())[0], PING)
+        while (await raw.read_frame()) is not None:  # never answers, neither ping nor close
+            pass
+        await server.wait_log(rf"\bid={raw.id}\b.*(ping|pong)")
+
+    async def test_a_peer_that_answers_pings_stays(self):
+        server = await self.serve(POLICY, *KEEPALIVE)
+        raw = await Raw.ready(server)
+        began = time.monotonic()
+        for _ in range(6):
+            opcode, payload = await raw.read_frame()
+            self.assertEqual(opcode, PING)
+            await raw.write(frame(PONG, payload))
+        self.assertGreater(time.monotonic() - began, 0.6)
+        await raw.write(frame(TEXT, {"type": "ping"}))
+        self.assertEqual((await raw.next())["type"], "pong")
+        raw.close()
+
+    async def test_a_clients_ping_is_answered_with_its_payload(self):
+        server = await self.serve(POLICY)
+        raw = await Raw.ready(server)
+        await raw.write(frame(PING, "payload"))
+        self.assertEqual(await raw.read_frame(), (PONG, b"payload"))
+        raw.close()
+
+
+class CloseHandshake(ServerTest):
+    async def test_a_close_is_answered_and_the_server_ends_the_connection_first(self):
+        server = await self.serve(POLICY)
+        raw = await Raw.ready(server)
+        await raw.write(frame(CLOSE, b"\x03\xe8done"))
+        opcode, payload = await raw.read_frame()
+        self.assertEqual((opcode, payload[:2]), (CLOSE, b"\x03\xe8"))
+        self.assertIsNone(await raw.read_frame())  # end of stream, this side still open
+        raw.close()
+        await server.metric_reaches('tidegate_closes_total{code="1000"}')
+
+    async def test_a_peer_that_never_answers_a_close_is_dropped_after_the_timeout(self):
+        server = await self.serve(POLICY, "--set", "limits.close_timeout=400ms")
+        raw = await Raw.ready(server)
+        await raw.write(frame(TEXT, {"type": "bye"}))
+        self.assertEqual(await raw.until_close(), (4000, "bye"))
+        began = time.monotonic()
+        self.assertEqual(await raw.rest(), b"")
+        waited = time.monotonic() - began
+        self.assertGreater(waited, 0.25)
+        self.assertLess(waited, 3)
+        raw.close()
+
+    async def test_a_peer_that_answers_a_close_is_gone_at_once(self):
+        server = await self.serve(POLICY, "--set", "limits.close_timeout=1h")
+        raw = await Raw.ready(server)
+        await raw.write(frame(TEXT, {"type": "bye"}))
+        await raw.until_close()
+        await raw.write(frame(CLOSE, b"\x0f\xa0"))
+        self.assertEqual(await raw.rest(), b"")
+        raw.close()
+
+    async def test_a_peer_that_just_goes_away_is_forgotten(self):
+        server = await self.serve(POLICY)
+        raw = await Raw.ready(server)
+        raw.abort()
+
+        async def gone():
+            return await server.connections() == []
+
+        await server.eventually("no connection left", gone)
+
+
+class Idle(ServerTest):
+    async def test_a_quiet_connection_becomes_idle_and_wakes_with_a_message(self):
+        server = await self.serve(POLICY, "--set", "limits.idle_after=200ms")
+        client = await Client.ready(server)
+
+        async def idle():
+            return (await server.get(f"/connections/{client.id}"))["state"] == "idle"
+
+        await server.eventually("the state idle", idle)
+        await client.alive()
+        moves = (await server.get(f"/connections/{client.id}"))["transitions"]
+        tos = [move["to"] for move in moves]
+        self.assertEqual(tos[tos.index("idle") + 1], "processing_ready")
+
+
+class SlowReader(ServerTest):
+    async def test_a_client_that_does_not_read_is_ended_with_1008_and_counted(self):
+        server = await self.serve(POLICY, "--set", "limits.outbox_bytes=256KiB",
+                                  "--set", "limits.close_timeout=300ms")  # fmt: skip
+        bystander = await Client.ready(server)
+        raw = await Raw.ready(server)
+        raw.writer.transport.pause_reading()
+        await raw.write(frame(TEXT, {"type": "flood", "count": 200}))
+        await server.metric_reaches("tidegate_slow_clients_total")
+        await server.metric_reaches('tidegate_closes_total{code="1008"}')
+        raw.abort()
+        await bystander.alive()
+
+
+if __name__ == "__main__":
+    unittest.main()

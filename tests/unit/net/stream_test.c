@@ -1,0 +1,486 @@
+/* stream_test.c - streams and listeners over loopback: the other end is either a plain socket driven
+ * from the test or a second stream on the same loop.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/memory.h"
+#include "net/listener.h"
+#include "net/stream.h"
+
+struct fixture {
+    uv_loop_t loop;
+    struct tg_net *net;
+    struct tg_listener *listener;
+    uint16_t port;
+    int peer;                 /* plain socket on the other side, or -1 */
+    struct tg_stream *stream; /* accepted */
+    int accepted;
+    struct tg_buffer received;
+    int ends, writtens, closeds;
+    enum tg_err end_err;
+    char end_why[100];
+    bool in_call; /* a tg_stream_* function is on the stack: no callback may come */
+    bool close_in_read, close_in_end, stop_in_read;
+};
+
+static void on_read(void *ctx, uint8_t *data, size_t len)
+{
+    struct fixture *fixture = ctx;
+
+    assert_false(fixture->in_call);
+    assert_int_equal(fixture->ends + fixture->closeds, 0);
+    assert_int_equal(tg_buffer_append(&fixture->received, data, len), TG_ERR_OK);
+    memset(data, 0, len); /* is allowed */
+    if (fixture->close_in_read)
+        tg_stream_close(fixture->stream);
+    if (fixture->stop_in_read)
+        tg_stream_read_stop(fixture->stream);
+}
+
+static void on_end(void *ctx, enum tg_err err, const char *why)
+{
+    struct fixture *fixture = ctx;
+
+    assert_false(fixture->in_call);
+    fixture->ends++;
+    fixture->end_err = err;
+    snprintf(fixture->end_why, sizeof fixture->end_why, "%s", why);
+    if (fixture->close_in_end)
+        tg_stream_close(fixture->stream);
+}
+
+static void on_written(void *ctx)
+{
+    struct fixture *fixture = ctx;
+
+    assert_false(fixture->in_call);
+    assert_false(tg_stream_is_writing(fixture->stream));
+    fixture->writtens++;
+}
+
+static void on_closed(void *ctx)
+{
+    struct fixture *fixture = ctx;
+
+    assert_false(fixture->in_call);
+    fixture->closeds++;
+    fixture->stream = NULL;
+}
+
+static const struct tg_stream_callbacks callbacks = {on_read, on_end, on_written, on_closed};
+
+static void on_accept(void *ctx, struct tg_stream *stream)
+{
+    struct fixture *fixture = ctx;
+
+    fixture->accepted++;
+    if (fixture->stream != NULL) {
+        tg_stream_close(stream); /* never bound */
+        return;
+    }
+    tg_stream_bind(stream, &callbacks, fixture);
+    fixture->stream = stream;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    char bound[TG_ADDRESS_SIZE];
+    int fd;
+
+    if (fixture == NULL || uv_loop_init(&fixture->loop) != 0 ||
+        tg_net_create(&fixture->net, &fixture->loop) != TG_ERR_OK ||
+        tg_listener_bind("127.0.0.1:0", false, &fd, bound, NULL) != TG_ERR_OK ||
+        tg_listener_start(&fixture->listener, fixture->net, fd, on_accept, NULL, fixture) !=
+            TG_ERR_OK)
+        return -1;
+    fixture->port = (uint16_t)strtoul(strrchr(bound, ':') + 1, NULL, 10);
+    fixture->peer = -1;
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    if (fixture->stream != NULL)
+        tg_stream_close(fixture->stream);
+    tg_listener_stop(fixture->listener);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    if (fixture->peer != -1)
+        close(fixture->peer);
+    tg_buffer_fini(&fixture->received);
+    tg_net_destroy(fixture->net);
+    int status = uv_loop_close(&fixture->loop);
+    free(fixture);
+    return status;
+}
+
+#define RUN_UNTIL(fixture, condition)                                                              \
+    do {                                                                                           \
+        uint64_t give_up_ns = uv_hrtime() + UINT64_C(10000000000);                                 \
+        while (!(condition)) {                                                                     \
+            assert_true(uv_hrtime() < give_up_ns);                                                 \
+            uv_run(&(fixture)->loop, UV_RUN_NOWAIT);                                               \
+        }                                                                                          \
+    } while (0)
+
+static int dial(struct fixture *fixture)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(fixture->port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void open_pair(struct fixture *fixture)
+{
+    fixture->peer = dial(fixture);
+    RUN_UNTIL(fixture, fixture->stream != NULL);
+}
+
+static void reset_peer(struct fixture *fixture)
+{
+    struct linger now = {1, 0};
+
+    setsockopt(fixture->peer, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fixture->peer);
+    fixture->peer = -1;
+}
+
+static enum tg_err write_bytes(struct fixture *fixture, size_t len)
+{
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+    uint8_t *to = tg_buffer_reserve(&bytes, len);
+
+    for (size_t i = 0; i < len; i++)
+        to[i] = (uint8_t)(i * 7 + i / 256);
+    tg_buffer_commit(&bytes, len);
+    fixture->in_call = true;
+    enum tg_err err = tg_stream_write(fixture->stream, &bytes);
+    fixture->in_call = false;
+    if (err == TG_ERR_OK)
+        assert_int_equal(bytes.len, 0);
+    tg_buffer_fini(&bytes);
+    return err;
+}
+
+static void test_read_and_end(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(send(fixture->peer, "hello", 5, 0), 5);
+    RUN_UNTIL(fixture, fixture->received.len == 5);
+    assert_memory_equal(tg_buffer_head(&fixture->received), "hello", 5);
+    shutdown(fixture->peer, SHUT_WR);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->end_err, TG_ERR_OK);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_CLOSED);
+    assert_int_equal(write_bytes(fixture, 3), TG_ERR_OK); /* the other direction still works */
+    char got[3];
+    assert_int_equal(recv(fixture->peer, got, sizeof got, MSG_WAITALL), 3);
+    tg_stream_close(fixture->stream);
+    tg_stream_close(fixture->stream);
+    RUN_UNTIL(fixture, fixture->closeds == 1);
+    assert_int_equal(fixture->ends, 1);
+}
+
+static void test_stop_reading(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    fixture->stop_in_read = true;
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(send(fixture->peer, "a", 1, 0), 1);
+    RUN_UNTIL(fixture, fixture->received.len == 1);
+    assert_int_equal(send(fixture->peer, "b", 1, 0), 1);
+    for (int i = 0; i < 20; i++)
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_int_equal(fixture->received.len, 1);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    RUN_UNTIL(fixture, fixture->received.len == 2);
+}
+
+static void test_reset_by_peer(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    fixture->close_in_end = true;
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    reset_peer(fixture);
+    RUN_UNTIL(fixture, fixture->closeds == 1);
+    assert_int_equal(fixture->ends, 1);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_string_equal(fixture->end_why, "connection reset by peer");
+}
+
+static void test_close_in_read(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    fixture->close_in_read = true;
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(send(fixture->peer, "hello", 5, 0), 5);
+    close(fixture->peer);
+    fixture->peer = -1;
+    RUN_UNTIL(fixture, fixture->closeds == 1);
+    assert_int_equal(fixture->ends, 0);
+}
+
+static void test_write_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    char got[5];
+
+    open_pair(fixture);
+    assert_int_equal(write_bytes(fixture, 0), TG_ERR_OK);
+    assert_int_equal(write_bytes(fixture, 5), TG_ERR_OK);
+    assert_false(tg_stream_is_writing(fixture->stream));
+    assert_int_equal(tg_stream_unwritten(fixture->stream), 0);
+    assert_int_equal(recv(fixture->peer, got, sizeof got, MSG_WAITALL), 5);
+    uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_int_equal(fixture->writtens, 0);
+}
+
+/* More than the kernel takes: the rest waits in the stream, then FIN follows. */
+static void test_write_big_and_shutdown(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t len = 16u << 20;
+    size_t got = 0;
+    static uint8_t chunk[65536];
+
+    open_pair(fixture);
+    assert_int_equal(write_bytes(fixture, len), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(fixture->stream));
+    assert_in_range(tg_stream_unwritten(fixture->stream), 1, len);
+    tg_stream_shutdown(fixture->stream);
+    tg_stream_shutdown(fixture->stream);
+    for (;;) {
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        ssize_t n = recv(fixture->peer, chunk, sizeof chunk, MSG_DONTWAIT);
+        if (n == 0)
+            break;
+        for (ssize_t i = 0; i < n; i++, got++) {
+            if (chunk[i] != (uint8_t)(got * 7 + got / 256))
+                fail_msg("byte %zu differs", got);
+        }
+    }
+    assert_int_equal(got, len);
+    assert_int_equal(fixture->writtens, 1);
+    assert_int_equal(tg_stream_unwritten(fixture->stream), 0);
+    assert_int_equal(fixture->ends, 0);
+    assert_int_equal(write_bytes(fixture, 1), TG_ERR_CLOSED);
+}
+
+/* Reading is off, so only the write can tell; and it must not do so from inside of the call. */
+static void test_failed_write_ends(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    reset_peer(fixture);
+    assert_int_equal(write_bytes(fixture, 10), TG_ERR_OK);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_int_equal(fixture->writtens, 0);
+    assert_false(tg_stream_is_writing(fixture->stream));
+    for (int i = 0; i < 20; i++)
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_int_equal(fixture->ends, 1);
+}
+
+static void test_failed_pending_write_ends(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(write_bytes(fixture, 16u << 20), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(fixture->stream));
+    reset_peer(fixture);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->writtens, 0);
+}
+
+static void test_close_while_writing(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(write_bytes(fixture, 16u << 20), TG_ERR_OK);
+    tg_stream_close(fixture->stream);
+    assert_int_equal(write_bytes(fixture, 1), TG_ERR_CLOSED);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_CLOSED);
+    RUN_UNTIL(fixture, fixture->closeds == 1);
+    assert_int_equal(fixture->ends + fixture->writtens, 0);
+}
+
+static void test_unbound_stream_closes(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    int second = dial(fixture);
+    RUN_UNTIL(fixture, fixture->accepted == 2);
+    char byte;
+    RUN_UNTIL(fixture, recv(second, &byte, 1, MSG_DONTWAIT) == 0);
+    close(second);
+}
+
+static void test_peer_address(void **state)
+{
+    struct fixture *fixture = *state;
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    char want[TG_ADDRESS_SIZE];
+    char got[TG_ADDRESS_SIZE];
+
+    open_pair(fixture);
+    assert_int_equal(getsockname(fixture->peer, (struct sockaddr *)&address, &len), 0);
+    snprintf(want, sizeof want, "127.0.0.1:%u", (unsigned)ntohs(address.sin_port));
+    tg_stream_peer_address(fixture->stream, got);
+    assert_string_equal(got, want);
+}
+
+struct dialling {
+    struct tg_stream *stream;
+    int connecteds, closeds;
+    enum tg_err err;
+};
+
+static void on_connected(void *ctx, enum tg_err err, const char *why)
+{
+    struct dialling *dialling = ctx;
+
+    assert_non_null(why);
+    dialling->connecteds++;
+    dialling->err = err;
+}
+
+static void on_dialled_end(void *ctx, enum tg_err err, const char *why)
+{
+    (void)ctx;
+    (void)err;
+    (void)why;
+    fail_msg("on_end after close");
+}
+
+static void on_dialled_closed(void *ctx)
+{
+    ((struct dialling *)ctx)->closeds++;
+}
+
+static const struct tg_stream_callbacks dialled = {
+    .on_read = NULL, .on_end = on_dialled_end, .on_closed = on_dialled_closed};
+
+static void test_connect(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dialling dialling = {.stream = NULL};
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+    char address[TG_ADDRESS_SIZE];
+    char want[TG_ADDRESS_SIZE];
+
+    assert_int_equal(tg_stream_connect(&dialling.stream, fixture->net, "127.0.0.1", fixture->port,
+                                       on_connected, &dialling, NULL),
+                     TG_ERR_OK);
+    tg_stream_bind(dialling.stream, &dialled, &dialling);
+    assert_int_equal(dialling.connecteds, 0);
+    RUN_UNTIL(fixture, dialling.connecteds == 1 && fixture->stream != NULL);
+    assert_int_equal(dialling.err, TG_ERR_OK);
+    tg_stream_peer_address(dialling.stream, address);
+    snprintf(want, sizeof want, "127.0.0.1:%u", (unsigned)fixture->port);
+    assert_string_equal(address, want);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(tg_buffer_append_str(&bytes, "hi"), TG_ERR_OK);
+    assert_int_equal(tg_stream_write(dialling.stream, &bytes), TG_ERR_OK);
+    RUN_UNTIL(fixture, fixture->received.len == 2);
+    tg_stream_close(dialling.stream);
+    RUN_UNTIL(fixture, dialling.closeds == 1 && fixture->ends == 1);
+    assert_int_equal(fixture->end_err, TG_ERR_OK);
+}
+
+static void test_connect_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dialling dialling = {.stream = NULL};
+    char bound[TG_ADDRESS_SIZE];
+    int fd;
+
+    /* A port that was free a moment ago. */
+    assert_int_equal(tg_listener_bind("127.0.0.1:0", false, &fd, bound, NULL), TG_ERR_OK);
+    close(fd);
+    uint16_t port = (uint16_t)strtoul(strrchr(bound, ':') + 1, NULL, 10);
+    assert_int_equal(tg_stream_connect(&dialling.stream, fixture->net, "127.0.0.1", port,
+                                       on_connected, &dialling, NULL),
+                     TG_ERR_OK);
+    tg_stream_bind(dialling.stream, &dialled, &dialling);
+    RUN_UNTIL(fixture, dialling.connecteds == 1);
+    assert_int_equal(dialling.err, TG_ERR_SYS);
+    tg_stream_close(dialling.stream);
+    RUN_UNTIL(fixture, dialling.closeds == 1);
+}
+
+static void test_connect_errors(void **state)
+{
+    struct fixture *fixture = *state;
+    struct dialling dialling = {.stream = NULL};
+    struct tg_error error;
+
+    assert_int_equal(tg_stream_connect(&dialling.stream, fixture->net, "localhost", 1, on_connected,
+                                       &dialling, &error),
+                     TG_ERR_INVALID);
+    assert_string_equal(error.text, "\"localhost\" is not an IP address");
+    tg_memory_fail_after(0, 0);
+    assert_int_equal(tg_stream_connect(&dialling.stream, fixture->net, "127.0.0.1", 1, on_connected,
+                                       &dialling, &error),
+                     TG_ERR_NOMEM);
+    tg_memory_fail_after(-1, 0);
+    /* Closed while connecting: on_connected does not come any more. */
+    assert_int_equal(tg_stream_connect(&dialling.stream, fixture->net, "127.0.0.1", fixture->port,
+                                       on_connected, &dialling, &error),
+                     TG_ERR_OK);
+    tg_stream_bind(dialling.stream, &dialled, &dialling);
+    tg_stream_close(dialling.stream);
+    RUN_UNTIL(fixture, dialling.closeds == 1);
+    assert_int_equal(dialling.connecteds, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_read_and_end),        TEST(test_stop_reading),
+        TEST(test_reset_by_peer),       TEST(test_close_in_read),
+        TEST(test_write_at_once),       TEST(test_write_big_and_shutdown),
+        TEST(test_failed_write_ends),   TEST(test_failed_pending_write_ends),
+        TEST(test_close_while_writing), TEST(test_unbound_stream_closes),
+        TEST(test_peer_address),        TEST(test_connect),
+        TEST(test_connect_refused),     TEST(test_connect_errors),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
