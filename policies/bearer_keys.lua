@@ -11,7 +11,7 @@ for user, key in pairs(tide.options.keys or {}) do
   users[tostring(key)] = user
 end
 if next(users) == nil then
-  error("no key is configured: set options.keys.USER to USER's key", 0)
+  error("no key is configured: set options.keys.USER to USER's key")
 end
 
 local policy = {}

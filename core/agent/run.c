@@ -148,8 +148,7 @@ enum tg_err tg_run_tool_done(struct tg_run *run, uint32_t number, const char *re
     enum tg_err err = may_send(run, &conn);
     if (err != TG_ERR_OK)
         return err;
-    TG_LIST_EACH(node, next, &run->calls)
-    {
+    TG_LIST_EACH (node, next, &run->calls) {
         struct tg_tool_call *call = TG_CONTAINER_OF(node, struct tg_tool_call, node);
         if (call->number != number)
             continue;
@@ -166,8 +165,7 @@ static void close_open_calls(struct tg_run *run, struct tg_conn *conn)
 {
     /* Innermost first, as a nested pair closes before the one around it. */
     while (!tg_list_empty(&run->calls)) {
-        struct tg_tool_call *call =
-            TG_CONTAINER_OF(run->calls.prev, struct tg_tool_call, node);
+        struct tg_tool_call *call = TG_CONTAINER_OF(run->calls.prev, struct tg_tool_call, node);
         tg_list_remove(&call->node);
         if (conn != NULL && tg_conn_is_open(conn) &&
             send_tool_done(run, call, conn, NULL, 0, "the run ended before the tool did") !=

@@ -28,8 +28,12 @@ struct tg_runs; /* all runs of one worker */
 
 /* The texts of tidegate_run_outcomes_total. */
 #define TG_RUN_OUTCOME_MAP(X)                                                                      \
-    X(COMPLETED, "completed") X(FAILED, "failed") X(CANCELLED, "cancelled")                        \
-    X(TIMEOUT, "timeout") X(BUDGET, "budget") X(LOST, "connection_lost")
+    X(COMPLETED, "completed")                                                                      \
+    X(FAILED, "failed")                                                                            \
+    X(CANCELLED, "cancelled")                                                                      \
+    X(TIMEOUT, "timeout")                                                                          \
+    X(BUDGET, "budget")                                                                            \
+    X(LOST, "connection_lost")
 
 enum tg_run_outcome {
 #define X(name, text) TG_RUN_##name##_OUTCOME,
@@ -77,7 +81,8 @@ void tg_runs_connection_over(struct tg_runs *runs, struct tg_conn *conn);
 const char *tg_run_id(const struct tg_run *run);
 const char *tg_run_agent(const struct tg_run *run);
 uint64_t tg_run_conn_serial(const struct tg_run *run);
-bool tg_run_is_over(const struct tg_run *run); /* the terminal event is sent (cancelled, timed out, …) */
+bool tg_run_is_over(
+    const struct tg_run *run); /* the terminal event is sent (cancelled, timed out, …) */
 
 /* The executor's own pointer on a run. */
 void tg_run_set_data(struct tg_run *run, void *data);

@@ -134,12 +134,12 @@ enum tg_err tg_runs_start(struct tg_runs *runs, struct tg_conn *conn,
 enum tg_err tg_runs_cancel(struct tg_runs *runs, struct tg_conn *conn, const char *run_id)
 {
     (void)runs;
-    TG_LIST_EACH(node, next, tg_conn_run_list(conn))
-    {
+    TG_LIST_EACH (node, next, tg_conn_run_list(conn)) {
         struct tg_run *run = TG_CONTAINER_OF(node, struct tg_run, of_conn);
         if (strcmp(run->id, run_id) != 0)
             continue;
-        end_from_outside(run, TG_RUN_CANCELLED_OUTCOME, "cancelled", "the client cancelled the run");
+        end_from_outside(run, TG_RUN_CANCELLED_OUTCOME, "cancelled",
+                         "the client cancelled the run");
         return TG_ERR_OK;
     }
     return TG_ERR_NOT_FOUND;

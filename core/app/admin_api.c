@@ -112,8 +112,7 @@ static void get_metrics(void *ctx, struct tg_admin_request *request)
     };
     enum tg_err err = tg_metrics_write(&body, shards, server->worker_count, &labels, &facts);
     tg_free(shards);
-    reply_or_503(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body,
-                 err != TG_ERR_OK);
+    reply_or_503(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, err != TG_ERR_OK);
 }
 
 static void get_version(void *ctx, struct tg_admin_request *request)
@@ -279,11 +278,10 @@ static void take_rows(void *receiver, void *arg, bool lost)
 }
 
 /* On the worker's thread. */
-static void on_rows(void *ctx, size_t index, struct tg_buffer *rows, size_t matched)
+static void on_rows(void *ctx, struct tg_buffer *rows, size_t matched)
 {
     struct gather *gather = ctx;
     struct rows *carried = tg_xcalloc(1, sizeof *carried);
-    (void)index;
     *carried = (struct rows){.gather = gather, .rows = *rows, .matched = matched};
     *rows = TG_BUFFER_INIT;
     tg_task_post(gather->server->mailbox, take_rows, carried);
@@ -405,7 +403,8 @@ static void finish_close(struct gather *gather, struct tg_admin_request *request
 }
 
 /* {"code": 4000, "reason": "…"}, both optional; no body is fine. */
-static bool read_close(struct tg_admin_request *request, int *code, char reason[TG_WS_REASON_MAX + 1])
+static bool read_close(struct tg_admin_request *request, int *code,
+                       char reason[TG_WS_REASON_MAX + 1])
 {
     struct tg_json_value document;
     const struct tg_buffer *body = tg_admin_body(request);
@@ -429,9 +428,10 @@ static bool read_close(struct tg_admin_request *request, int *code, char reason[
     }
     if (good && tg_ws_close_code_valid(*code))
         return true;
-    tg_admin_reply_error(request, 400, "bad_close",
-                         "the body is {\"code\": 1000-4999 (RFC 6455 section 7.4), \"reason\": text "
-                         "of at most 123 bytes}");
+    tg_admin_reply_error(
+        request, 400, "bad_close",
+        "the body is {\"code\": 1000-4999 (RFC 6455 section 7.4), \"reason\": text "
+        "of at most 123 bytes}");
     return false;
 }
 

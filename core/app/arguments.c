@@ -71,6 +71,8 @@ static enum tg_argument take_values(struct tg_arguments *args, const char *inlin
         args->values[taken++] = inline_value;
     while (taken < flag->values) {
         if (args->at >= args->argc || is_known_flag(args, args->argv[args->at])) {
+            if (taken + 1 == flag->values && strchr(flag->hint, '[') != NULL)
+                break;
             tg_error_set(error, TG_ERR_INVALID, "--%s needs %s: --%s %s", flag->name,
                          flag->values == 1 ? "a value" : "two values", flag->name, flag->hint);
             return TG_ARGUMENT_BAD;

@@ -20,8 +20,9 @@
 struct tg_flag {
     int id;           /* for the switch of the command */
     const char *name; /* without the dashes */
-    const char *hint; /* "FILE", "NAME MESSAGE"; NULL: takes no value */
-    size_t values;    /* how many words follow */
+    /* "FILE", "NAME [MESSAGE]": with brackets the last word may be missing; NULL: takes no value. */
+    const char *hint;
+    size_t values; /* how many words follow */
     const char *help;
 };
 

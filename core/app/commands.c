@@ -34,7 +34,7 @@ const struct tg_command *tg_commands(size_t *count)
          .details =
              "Without --send and --agent it reads lines from standard input: a line that starts "
              "with `{` is sent as it is, /cancel [RUN] and /quit are commands, anything else is a "
-             "message for an agent. A single --agent then names that agent.\n"
+             "message for an agent. --agent NAME names that agent.\n"
              "With --send or --agent it waits for connection_ready, sends, and ends when all "
              "that it asked for has ended.",
          .flags = tg_connect_flags,

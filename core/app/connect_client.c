@@ -16,6 +16,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/list.h"
 #include "base/memory.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
@@ -90,7 +91,12 @@ static void fail(struct tg_client *client, const char *why)
 
 static void on_timer(struct tg_timer *timer)
 {
-    fail(TG_CONTAINER_OF(timer, struct tg_client, timer), "the server did not answer the close");
+    struct tg_client *client = TG_CONTAINER_OF(timer, struct tg_client, timer);
+
+    if (client->end.clean) /* only the TCP connection is left */
+        finish(client);
+    else
+        fail(client, "the server did not answer the close");
 }
 
 static void flush(struct tg_client *client)
@@ -262,12 +268,16 @@ static void on_closed(void *ctx)
 
 static void start_upgrade(struct tg_client *client)
 {
+    enum tg_err err = tg_http_create(&client->http, TG_HTTP_RESPONSE, HEAD_MAX, BODY_MAX);
+
     tg_upgrade_make_key(client->key);
-    if (tg_http_create(&client->http, TG_HTTP_RESPONSE, HEAD_MAX, BODY_MAX) != TG_ERR_OK ||
-        tg_upgrade_request(&client->pending, client->url.authority, client->url.target, client->key,
-                           client->subprotocol, client->headers) != TG_ERR_OK ||
-        tg_stream_read_start(client->stream) != TG_ERR_OK) {
-        fail(client, "out of memory");
+    if (err == TG_ERR_OK)
+        err = tg_upgrade_request(&client->pending, client->url.authority, client->url.target,
+                                 client->key, client->subprotocol, client->headers);
+    if (err == TG_ERR_OK)
+        err = tg_stream_read_start(client->stream);
+    if (err != TG_ERR_OK) {
+        fail(client, tg_err_text(err));
         return;
     }
     client->state = CLIENT_UPGRADING;

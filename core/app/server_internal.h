@@ -23,14 +23,14 @@ struct tg_server {
     struct tg_net *net;
     struct tg_timers *timers;
     struct tg_mailbox *mailbox;
-    struct tg_timer deadline; /* of the drain */
+    struct tg_timer deadline;   /* of the drain */
     struct tg_worker **workers; /* owned */
     size_t worker_count;
     struct tg_script_option *script_options; /* owned; texts borrowed from config */
     struct tg_script_env probe;
     struct tg_meter *meter;
     struct tg_reload *reload;
-    struct tg_admin *admin; /* NULL: off */
+    struct tg_admin *admin;         /* NULL: off */
     char (*bound)[TG_ADDRESS_SIZE]; /* owned; one per config->listen */
     char admin_bound[TG_ADDRESS_SIZE];
     uint64_t started_ms;

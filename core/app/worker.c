@@ -174,8 +174,9 @@ enum tg_err tg_worker_create(struct tg_worker **out, const struct tg_worker_opti
     for (size_t i = 0; i < options->fd_count; i++)
         worker->fds[i] = options->fds[i];
     if (uv_loop_init(&worker->loop) != 0 || create_layers(worker) != TG_ERR_OK)
-        return tg_error_set(error, TG_ERR_SYS, "worker %zu could not be set up (out of file "
-                                               "descriptors or memory?)",
+        return tg_error_set(error, TG_ERR_SYS,
+                            "worker %zu could not be set up (out of file "
+                            "descriptors or memory?)",
                             options->index + 1);
     worker->flush.data = worker;
     (void)uv_prepare_init(&worker->loop, &worker->flush);
@@ -269,8 +270,8 @@ static void do_prepare(void *receiver, void *arg, bool lost)
     struct tg_worker *worker = receiver;
     struct tg_source *source = arg;
     struct tg_error error = {0};
-    const struct tg_worker_events *events = &worker->options.events;
     if (!lost) {
+        const struct tg_worker_events *events = &worker->options.events;
         enum tg_err err = worker->host == NULL
                               ? tg_error_set(&error, TG_ERR_NOMEM, "worker has no script host")
                               : tg_host_prepare(worker->host, source, &error);

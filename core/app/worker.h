@@ -29,7 +29,7 @@ struct tg_worker_events {
 
 struct tg_worker_options {
     size_t index;
-    const struct tg_config *config; /* borrowed; not changed while workers live */
+    const struct tg_config *config;                /* borrowed; not changed while workers live */
     const struct tg_script_option *script_options; /* borrowed */
     size_t script_option_count;
     int *fds; /* listening sockets, owned by the worker from create on; the array is copied */
@@ -58,13 +58,14 @@ void tg_worker_drain(struct tg_worker *worker);     /* stop accepting; let runs 
 void tg_worker_drain_now(struct tg_worker *worker); /* end what is left */
 void tg_worker_stop(struct tg_worker *worker);      /* drop what is left; the thread ends */
 
-/* Questions about connections. `done` runs on the worker's thread with JSON in `rows` (freed after). */
+/* Questions about connections. `done` runs on the worker's thread with JSON in `rows` (freed after), or,
+ * when the worker is going down, on the asking thread with nothing. */
 struct tg_conn_filter {
     int state;         /* enum tg_state, or -1 */
     char user_id[257]; /* "" any */
     size_t limit;
 };
-typedef void (*tg_rows_fn)(void *ctx, size_t index, struct tg_buffer *rows, size_t matched);
+typedef void (*tg_rows_fn)(void *ctx, struct tg_buffer *rows, size_t matched);
 /* Comma-separated objects, at most filter->limit; `matched` counts all that fit the filter. */
 void tg_worker_list(struct tg_worker *worker, const struct tg_conn_filter *filter, tg_rows_fn done,
                     void *ctx);

@@ -23,9 +23,9 @@ struct tg_worker {
     struct tg_mailbox *mailbox;
     struct tg_hub *hub;
     struct tg_runs *runs;
-    struct tg_host *host;   /* created on the thread */
-    struct tg_meter *meter; /* created on the thread */
-    int *fds;               /* owned until listening */
+    struct tg_host *host;           /* created on the thread */
+    struct tg_meter *meter;         /* created on the thread */
+    int *fds;                       /* owned until listening */
     struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
     struct tg_worker *const *peers; /* borrowed */
     size_t peer_count;

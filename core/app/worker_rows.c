@@ -18,10 +18,9 @@ struct question {
     void *ctx;
 };
 
-static void answer(struct tg_worker *worker, struct question *question, struct tg_buffer *rows,
-                   size_t matched)
+static void answer(struct question *question, struct tg_buffer *rows, size_t matched)
 {
-    question->done(question->ctx, worker->options.index, rows, matched);
+    question->done(question->ctx, rows, matched);
     tg_buffer_fini(rows);
     tg_free(question->reason);
     tg_free(question);
@@ -115,7 +114,7 @@ static void do_list(void *receiver, void *arg, bool lost)
         if (tg_json_writer_failed(&w))
             tg_buffer_clear(&rows); /* no memory: an empty list is better than a broken one */
     }
-    answer(worker, question, &rows, matched);
+    answer(question, &rows, matched);
 }
 
 static struct question *ask(tg_rows_fn done, void *ctx)
@@ -149,7 +148,7 @@ static void do_show(void *receiver, void *arg, bool lost)
         if (tg_json_writer_failed(&w))
             tg_buffer_clear(&rows);
     }
-    answer(worker, question, &rows, conn != NULL);
+    answer(question, &rows, conn != NULL);
 }
 
 void tg_worker_show(struct tg_worker *worker, const struct tg_conn_id *id, tg_rows_fn done,
@@ -168,7 +167,7 @@ static void do_close(void *receiver, void *arg, bool lost)
     struct tg_conn *conn = lost ? NULL : tg_hub_find(worker->hub, &question->id);
     bool closed =
         conn != NULL && tg_conn_close(conn, question->code, question->reason) == TG_ERR_OK;
-    answer(worker, question, &rows, closed);
+    answer(question, &rows, closed);
 }
 
 void tg_worker_close_conn(struct tg_worker *worker, const struct tg_conn_id *id, int code,

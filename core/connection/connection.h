@@ -29,10 +29,11 @@ const struct tg_lifecycle *tg_conn_lifecycle(const struct tg_conn *conn);
 const char *tg_conn_user_id(const struct tg_conn *conn); /* NULL before authentication */
 struct tg_blob tg_conn_identity(const struct tg_conn *conn);
 struct tg_blob tg_conn_context(const struct tg_conn *conn);
-const struct tg_request *tg_conn_request(const struct tg_conn *conn); /* NULL before the head is in */
-uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn);         /* wall clock */
-double tg_conn_expires_at(const struct tg_conn *conn);                /* unix seconds; 0: never */
-const char *tg_conn_remote(const struct tg_conn *conn);               /* "" before the head is in */
+const struct tg_request *tg_conn_request(
+    const struct tg_conn *conn);                              /* NULL before the head is in */
+uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn); /* wall clock */
+double tg_conn_expires_at(const struct tg_conn *conn);        /* unix seconds; 0: never */
+const char *tg_conn_remote(const struct tg_conn *conn);       /* "" before the head is in */
 bool tg_conn_is_open(const struct tg_conn *conn); /* accepted … reconnecting: sends are possible */
 
 /* Short text of the policy version that served it last; "" before the first hook. */
@@ -84,7 +85,8 @@ void tg_conn_tampered(struct tg_conn *conn, const char *field, const char *actua
 /* --- runs (agent/ keeps its own list; the connection only counts, to know processing from ready) ---- */
 struct tg_list *tg_conn_run_list(struct tg_conn *conn); /* head for agent/; initialised */
 void tg_conn_run_started(struct tg_conn *conn); /* processing_ready|idle|degraded -> processing */
-void tg_conn_run_ended(struct tg_conn *conn);   /* the last one: back to processing_ready or degraded */
+void tg_conn_run_ended(
+    struct tg_conn *conn); /* the last one: back to processing_ready or degraded */
 size_t tg_conn_runs(const struct tg_conn *conn);
 
 #endif

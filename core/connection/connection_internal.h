@@ -41,11 +41,12 @@ struct tg_conn {
     struct tg_stream *stream; /* owned until its on_closed; NULL after */
     struct tg_lifecycle lifecycle;
 
-    struct tg_http *http; /* owned; while connecting only */
-    struct tg_ws *ws;     /* owned; from accepted on */
+    struct tg_http *http;       /* owned; while connecting only */
+    struct tg_ws *ws;           /* owned; from accepted on */
     struct tg_request *request; /* owned; from the complete head on */
 
-    struct tg_timer phase_timer;     /* handshake, auth and setup deadline; idle or retry; close deadline */
+    struct tg_timer
+        phase_timer; /* handshake, auth and setup deadline; idle or retry; close deadline */
     struct tg_timer keepalive_timer; /* ping due, or pong deadline */
     struct tg_timer expiry_timer;    /* auth_expiring due, or expiry */
     uint64_t last_read_ms;
@@ -57,9 +58,9 @@ struct tg_conn {
     struct tg_buffer outbox;
     struct tg_list flush_node; /* on hub->to_flush while the outbox waits */
 
-    enum tg_hook asking;         /* TG_ASKING_NONE: no hook under way */
-    struct tg_buffer question;   /* copy of the message that a suspended hook is about */
-    const char *question_data;   /* the message being asked about: in `question` or borrowed */
+    enum tg_hook asking;       /* TG_ASKING_NONE: no hook under way */
+    struct tg_buffer question; /* copy of the message that a suspended hook is about */
+    const char *question_data; /* the message being asked about: in `question` or borrowed */
     size_t question_len;
 
     char *user_id;             /* owned; NULL before authentication, never changes after */
@@ -79,20 +80,21 @@ struct tg_conn {
     char *close_reason; /* owned; NULL: none */
     uint16_t close_code;
     uint8_t closing_from; /* enum tg_state before closing */
+    uint8_t stuck_in;     /* 1 + the setup state whose deadline passed; 0: none did */
 
     /* Orthogonal facts, none of them a state of its own. */
-    bool closed_owed : 1;         /* authenticate was asked, so `closed` must be, once */
-    bool wants_auth_message : 1;  /* authenticate said need_message */
-    bool subprotocol : 1;         /* tidegate.v1 was offered */
-    bool paused : 1;              /* reading stopped because the inbox is full or a 101 is pending */
-    bool receiving : 1;           /* inside tg_ws_feed or the pump: do not enter again */
-    bool awaiting_pong : 1;       /* the keepalive timer is the pong deadline */
+    bool closed_owed : 1;        /* authenticate was asked, so `closed` must be, once */
+    bool wants_auth_message : 1; /* authenticate said need_message */
+    bool subprotocol : 1;        /* tidegate.v1 was offered */
+    bool paused : 1;             /* reading stopped because the inbox is full or a 101 is pending */
+    bool receiving : 1;          /* inside tg_ws_feed or the pump: do not enter again */
+    bool awaiting_pong : 1;      /* the keepalive timer is the pong deadline */
     bool peer_close_seen : 1;
-    bool ending : 1;              /* a close has begun: later ones change nothing */
-    bool peer_ended : 1;          /* it sent FIN; close once all is written */
-    bool ends_failed : 1;         /* closing ends in failed, not closed */
-    bool clean : 1;               /* both close frames were exchanged */
-    bool fin_wanted : 1;          /* shut down once the outbox is written */
+    bool ending : 1;      /* a close has begun: later ones change nothing */
+    bool peer_ended : 1;  /* it sent FIN; close once all is written */
+    bool ends_failed : 1; /* closing ends in failed, not closed */
+    bool clean : 1;       /* both close frames were exchanged */
+    bool fin_wanted : 1;  /* shut down once the outbox is written */
     bool expiry_noticed : 1;
 };
 

@@ -35,11 +35,13 @@ void tg__on_setup_deadline(struct tg_timer *timer)
     enum tg_state state = tg_conn_state(conn);
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_format(&conn->id, id);
+    conn->stuck_in = (uint8_t)(state + 1);
     tg_counter_add(&tg__metrics(conn)->stuck[state], 1);
+    tg_counter_add(&tg__metrics(conn)->stuck_now[state], 1);
     tg_log(TG_LOG_WARN, "conn.stuck", tg_log_str("id", id),
            tg_log_str("state", tg_state_names[state]),
-           tg_log_str("waiting_for", conn->asking == TG_ASKING_NONE ? "the client"
-                                                                    : tg_hook_names[conn->asking]));
+           tg_log_str("waiting_for",
+                      conn->asking == TG_ASKING_NONE ? "the client" : tg_hook_names[conn->asking]));
     if (state == TG_CONNECTING) {
         tg__stop_asking(conn);
         tg__handshake_refuse(conn, 408, "the request was not complete in time", NULL, TG_FAILED,
@@ -111,7 +113,8 @@ static void on_keepalive(struct tg_timer *timer)
     uint64_t quiet = tg_timers_now_ms(conn->hub->timers) - conn->last_read_ms;
     /* While we do not read, the peer's silence is our doing. */
     if (conn->paused || quiet < options->ping_interval_ms) {
-        uint64_t wait = conn->paused ? options->ping_interval_ms : options->ping_interval_ms - quiet;
+        uint64_t wait =
+            conn->paused ? options->ping_interval_ms : options->ping_interval_ms - quiet;
         arm(conn, &conn->keepalive_timer, wait, on_keepalive);
     } else if (conn->awaiting_pong) {
         tg__lose(conn, 1006, "no pong");

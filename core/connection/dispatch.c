@@ -153,8 +153,7 @@ static void execute(struct tg_conn *conn, const struct envelope *envelope)
     if (agent.kind == TG_JSON_STRING && tg_json_copy_string(&agent, name, sizeof name) != TG_ERR_OK)
         complain(conn, "unknown_agent", "there is no agent of that name", &envelope->id);
     else
-        start_run(conn, envelope, agent.kind == TG_JSON_STRING ? name : NULL,
-                  (struct tg_blob){0});
+        start_run(conn, envelope, agent.kind == TG_JSON_STRING ? name : NULL, (struct tg_blob){0});
 }
 
 void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *result)

@@ -69,8 +69,9 @@ static void log_end(const struct tg_conn *conn, const char *what)
     tg_log(TG_LOG_INFO, "conn.close", tg_log_str("id", id), tg_log_int("code", conn->close_code),
            tg_log_str("reason", conn->close_reason), tg_log_str("what", what),
            tg_log_str("state", tg_state_names[conn->lifecycle.state]),
-           tg_log_str("from", tg_state_names[conn->closing_from]), tg_log_bool("clean", conn->clean),
-           tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version),
+           tg_log_str("from", tg_state_names[conn->closing_from]),
+           tg_log_bool("clean", conn->clean), tg_log_str("user", conn->user_id),
+           tg_log_str("policy", conn->policy_version),
            tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
 }
 
@@ -96,6 +97,8 @@ static void become_final(struct tg_conn *conn, enum tg_state to, const char *wha
     tg__stop_asking(conn);
     if (tg__move(conn, to, what) != TG_ERR_OK)
         return;
+    if (conn->stuck_in != 0)
+        tg_counter_sub(&tg__metrics(conn)->stuck_now[conn->stuck_in - 1], 1);
     end_runs(conn);
     tg_inbox_fini(&conn->inbox);
     if (conn->close_code != 0) {

@@ -83,8 +83,8 @@ static void log_open(const struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_format(&conn->id, id);
-    tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id), tg_log_str("remote", tg_conn_remote(conn)),
-           tg_log_str("path", conn->request->path));
+    tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id),
+           tg_log_str("remote", tg_conn_remote(conn)), tg_log_str("path", conn->request->path));
 }
 
 static void accept_upgrade(struct tg_conn *conn)

@@ -18,9 +18,16 @@ struct tg_conn;
 
 /* name in Lua */
 #define TG_HOOK_MAP(X)                                                                             \
-    X(UPGRADE, "upgrade") X(AUTHENTICATE, "authenticate") X(REAUTHENTICATE, "reauthenticate")      \
-    X(CREATE_CONTEXT, "create_context") X(PREPARE, "prepare") X(ROUTE, "route")                    \
-    X(MESSAGE, "message") X(BINARY, "binary") X(TEXT, "text") X(CLOSED, "closed")
+    X(UPGRADE, "upgrade")                                                                          \
+    X(AUTHENTICATE, "authenticate")                                                                \
+    X(REAUTHENTICATE, "reauthenticate")                                                            \
+    X(CREATE_CONTEXT, "create_context")                                                            \
+    X(PREPARE, "prepare")                                                                          \
+    X(ROUTE, "route")                                                                              \
+    X(MESSAGE, "message")                                                                          \
+    X(BINARY, "binary")                                                                            \
+    X(TEXT, "text")                                                                                \
+    X(CLOSED, "closed")
 
 enum tg_hook {
 #define X(name, text) TG_HOOK_##name,
@@ -57,7 +64,8 @@ enum tg_hook_verdict {
 
 /* Borrowed until hook_start returns. */
 struct tg_hook_input {
-    const char *data; /* route, message, (re)authenticate: the JSON document, or NULL; text, binary: bytes */
+    const char *
+        data; /* route, message, (re)authenticate: the JSON document, or NULL; text, binary: bytes */
     size_t len;
     /* closed only */
     int close_code;
@@ -77,10 +85,11 @@ struct tg_hook_result {
     enum tg_hook_outcome outcome;
     enum tg_hook_verdict verdict;
     const char *reason; /* why denied, degraded or failed; for people; NULL when none */
-    int status;         /* upgrade denied: HTTP status; other hooks denied: close code; 0: the default */
-    const char *offered_id; /* a connection_id in what the hook returned, right or wrong; NULL: none */
-    const char *user_id;    /* authenticate, reauthenticate */
-    double expires_at;      /* unix seconds; 0: never */
+    int status; /* upgrade denied: HTTP status; other hooks denied: close code; 0: the default */
+    const char
+        *offered_id;     /* a connection_id in what the hook returned, right or wrong; NULL: none */
+    const char *user_id; /* authenticate, reauthenticate */
+    double expires_at;   /* unix seconds; 0: never */
     struct tg_blob identity;
     struct tg_blob context; /* create_context */
     const char *agent;      /* route: NULL leaves the choice to the core's default */
@@ -90,10 +99,10 @@ struct tg_hook_result {
 /* One agent run to start; borrowed until run_start returns. */
 struct tg_run_request {
     const char *agent;
-    struct tg_blob input;    /* as route gave it, or data NULL: use input_json */
-    const char *input_json;  /* message.data as JSON */
+    struct tg_blob input;   /* as route gave it, or data NULL: use input_json */
+    const char *input_json; /* message.data as JSON */
     size_t input_json_len;
-    const char *request_id;  /* the client's `id` as JSON, NULL when none */
+    const char *request_id; /* the client's `id` as JSON, NULL when none */
     size_t request_id_len;
 };
 
@@ -110,13 +119,15 @@ struct tg_conn_upper {
     void (*hook_cancel)(void *host, struct tg_conn *conn);
     /* TG_ERR_NOT_FOUND: no such agent. TG_ERR_LIMIT: too many runs. TG_ERR_INVALID: no agent named and
      * no default (the policy has several). */
-    enum tg_err (*run_start)(void *host, struct tg_conn *conn, const struct tg_run_request *request);
+    enum tg_err (*run_start)(void *host, struct tg_conn *conn,
+                             const struct tg_run_request *request);
     enum tg_err (*run_cancel)(void *host, struct tg_conn *conn, const char *run_id);
     /* The connection is over: end or detach its runs. tg_conn_runs() is 0 afterwards. */
     void (*runs_end)(void *host, struct tg_conn *conn);
 };
 
 /* The answer to hook_start. Ignored (and harmless) when the connection does not wait for `hook`. */
-void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_result *result);
+void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook,
+                       const struct tg_hook_result *result);
 
 #endif

@@ -60,8 +60,8 @@ enum tg_err tg_conn_id_parse(const char *text, size_t len, struct tg_conn_id *ou
     struct tg_conn_id id;
     if (len != TG_CONN_ID_LEN || memcmp(text, "ws_", 3) != 0 || text[16] != '_' || text[29] != '_')
         return TG_ERR_INVALID;
-    if (!read_digits(text + 3, 13, 10, &id.time_ms) || !read_digits(text + 17, 12, 16, &id.serial) ||
-        !read_digits(text + 30, 16, 16, &id.random))
+    if (!read_digits(text + 3, 13, 10, &id.time_ms) ||
+        !read_digits(text + 17, 12, 16, &id.serial) || !read_digits(text + 30, 16, 16, &id.random))
         return TG_ERR_INVALID;
     *out = id;
     return TG_ERR_OK;

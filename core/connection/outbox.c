@@ -87,7 +87,7 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
     }
     conn->messages_out++;
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][opcode == TG_WS_TEXT ? TG_MESSAGE_TEXT
-                                                                               : TG_MESSAGE_BINARY],
+                                                                             : TG_MESSAGE_BINARY],
                    1);
     return TG_ERR_OK;
 }

@@ -28,8 +28,8 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
     if (!tg_conn_is_open(conn))
         return true; /* closing: read on for the peer's close frame, answer nothing */
     conn->messages_in++;
-    tg_counter_add(&tg__metrics(conn)->messages[TG_IN][kind == TG_WS_TEXT ? TG_MESSAGE_TEXT
-                                                                            : TG_MESSAGE_BINARY],
+    tg_counter_add(&tg__metrics(conn)
+                        ->messages[TG_IN][kind == TG_WS_TEXT ? TG_MESSAGE_TEXT : TG_MESSAGE_BINARY],
                    1);
     if (can_dispatch(conn) && conn->inbox.count == 0) {
         tg__dispatch(conn, kind, (const char *)data, len);

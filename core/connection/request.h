@@ -10,7 +10,7 @@
 #include "proto/http.h"
 
 struct tg_request_header {
-    const char *name;  /* lower case */
+    const char *name; /* lower case */
     const char *value;
 };
 

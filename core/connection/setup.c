@@ -73,8 +73,7 @@ static bool is_authenticate(const struct tg_inbox_message *message)
 bool tg__setup_take_auth_message(struct tg_conn *conn)
 {
     /* Others may stand before it; they keep their place and their order. */
-    TG_LIST_EACH(node, next, &conn->inbox.messages)
-    {
+    TG_LIST_EACH (node, next, &conn->inbox.messages) {
         struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
         if (!is_authenticate(message))
             continue;

@@ -60,7 +60,8 @@ struct tg_transition {
 #define TG_TRANSITIONS_KEPT 12
 
 struct tg_lifecycle {
-    uint8_t state; /* enum tg_state; read with tg_lifecycle_state, written by tg_lifecycle_move only */
+    uint8_t
+        state; /* enum tg_state; read with tg_lifecycle_state, written by tg_lifecycle_move only */
     uint8_t kept;
     uint8_t newest; /* place of the latest in ring */
     struct tg_transition ring[TG_TRANSITIONS_KEPT];

@@ -133,9 +133,10 @@ enum tg_err tg_admin_query_parse(struct tg_http_text query, struct tg_buffer *ou
 const char *tg_admin_query_find(const struct tg_buffer *parsed, const char *name)
 {
     const char *at = (const char *)tg_buffer_head(parsed);
-    const char *end = at + parsed->len;
 
-    while (parsed->len > 0 && at < end) {
+    if (at == NULL)
+        return NULL;
+    for (const char *end = at + parsed->len; at < end;) {
         const char *value = at + strlen(at) + 1;
         if (strcmp(at, name) == 0)
             return value;

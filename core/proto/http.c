@@ -79,6 +79,8 @@ static int add_text(struct tg_http *http, const char *data, size_t len)
 
 static struct tg_http_text text_of(const struct tg_http *http, struct span span)
 {
+    if (http->text.len == 0) /* a response without headers */
+        return (struct tg_http_text){"", 0};
     return (struct tg_http_text){(const char *)tg_buffer_head(&http->text) + span.at, span.len};
 }
 
@@ -114,10 +116,10 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct tg_http *http = parser->data;
 
-    if (http->head_done) /* trailers: read, bounded by body_used, and dropped */
+    if (len == 0 || http->head_done) /* trailers: read, bounded by body_used, and dropped */
         return 0;
-    if (http->header_count == HEADERS_MAX)
-        return refuse(http, 431, "more than 100 headers");
+    if (http->header_count == HEADERS_MAX) /* refused when the name is complete */
+        return 0;
     struct span *name = &http->headers[http->header_count].name;
     if (name->len == 0)
         name->at = (uint32_t)http->text.len;
@@ -140,7 +142,9 @@ static int on_header_field_complete(llhttp_t *parser)
 
     if (http->head_done)
         return 0;
-    if (http->header_count == HEADERS_MAX || http->headers[http->header_count].name.len == 0)
+    if (http->header_count == HEADERS_MAX)
+        return refuse(http, 431, "more than 100 headers");
+    if (http->headers[http->header_count].name.len == 0)
         return refuse(http, 400, "a header without a name");
     if (add_text(http, "", 1) != 0)
         return -1;
@@ -287,7 +291,7 @@ static const llhttp_settings_t settings = {
 /* Why llhttp stopped, for people. Codes not named here are covered by the last line. */
 static void refuse_parse_error(struct tg_http *http, llhttp_errno_t code)
 {
-    if (code == HPE_PAUSED_H2_UPGRADE || http->parser.method == HTTP_PRI)
+    if (code == HPE_PAUSED_H2_UPGRADE)
         refuse(http, 505, "this port speaks HTTP/1.1, not HTTP/2");
     else if (code == HPE_INVALID_VERSION)
         refuse(http, 505, "only HTTP/1.1 is spoken here");

@@ -45,7 +45,8 @@ void tg_http_destroy(struct tg_http *http); /* NULL is allowed */
 TG_MUST enum tg_http_status tg_http_feed(struct tg_http *http, const void *data, size_t len,
                                          size_t *consumed);
 
-/* After BAD: the status to answer with (400, 413, 414, 431, 501, 505) and a short reason for people. */
+/* After BAD: the status to answer with (400, 413, 414, 431, 501, 503 when memory is
+ * out, 505) and a short reason for people. */
 int tg_http_refusal(const struct tg_http *http, const char **why);
 
 /* After DONE. */
@@ -66,7 +67,7 @@ struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, s
 /* True when any header `name` has `token` in its comma-separated list, ignoring case (RFC 9110 §5.6.1). */
 bool tg_http_has_token(const struct tg_http *http, const char *name, const char *token);
 /* Walks the items of a comma-separated list over all headers of that name; start with *cursor = 0.
- * Items are trimmed; empty ones are skipped. */
+ * Items are trimmed and not NUL-terminated; empty ones are skipped. A comma in quotes splits nothing. */
 bool tg_http_next_item(const struct tg_http *http, const char *name, uint64_t *cursor,
                        struct tg_http_text *item);
 

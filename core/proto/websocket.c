@@ -5,7 +5,8 @@
  *     boundary --> frame --> boundary        any -> closed  [close frame]    any -> failed
  *
  * I1  head_len is 0 exactly at a frame boundary, and `loan` is NULL at a boundary outside of feed.
- * I2  `kind` is TG_WS_CONTINUATION exactly when no message is under way; `message` is empty then.
+ * I2  `kind` is TG_WS_CONTINUATION exactly when no message is under way; `message` is empty
+ *     and `utf8` between characters then.
  * I3  message.len <= message_max, and no memory is taken on the word of a header: the message grows
  *     with the bytes that arrive.
  * I4  wslay never holds a byte of a later frame, so that *consumed is exact at every pause.
@@ -203,10 +204,8 @@ static bool check_length(struct tg_ws *ws)
         return true;
     if (ws->payload_left > ws->message_max - ws->message.len)
         return fail(ws, TG_ERR_LIMIT, 1009, "message too big");
-    if (opcode != TG_WS_CONTINUATION) {
+    if (opcode != TG_WS_CONTINUATION)
         ws->kind = (enum tg_ws_opcode)opcode;
-        ws->utf8 = (struct tg_utf8){0};
-    }
     return true;
 }
 

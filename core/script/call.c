@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "script/api/session.h"
 #include "script/coroutine.h"
 #include "script/host_internal.h"
 
@@ -313,10 +314,25 @@ static void finish_failed(struct tg_call *call, struct failure *failure)
     tg_free(failure->traceback);
 }
 
-static void after_resume(struct tg_call *call, enum tg_call_outcome outcome)
+/* Writes back the sessions that the call has read; a session that cannot be kept is an error of the
+ * script like any other. */
+static enum tg_call_outcome keep_sessions(struct tg_call *call, enum tg_call_outcome outcome,
+                                          struct tg_error *error)
 {
-    struct failure failure = {.outcome = outcome};
+    bool well = outcome == TG_CALL_OK || outcome == TG_CALL_YIELDED;
 
+    if (!call->sessions_read)
+        return outcome;
+    enum tg_err err = tg_session_keep(call, outcome != TG_CALL_YIELDED, error);
+    return well && err != TG_ERR_OK ? TG_CALL_ERROR : outcome;
+}
+
+static void after_resume(struct tg_call *call, enum tg_call_outcome resumed)
+{
+    struct failure failure = {.outcome = resumed};
+    enum tg_call_outcome outcome = keep_sessions(call, resumed, &failure.error);
+
+    failure.outcome = outcome;
     if (outcome == TG_CALL_YIELDED && call->wait_cancel != NULL && !call->cancelled)
         return;
     drop_wait(call);
@@ -329,7 +345,8 @@ static void after_resume(struct tg_call *call, enum tg_call_outcome outcome)
         (void)tg_error_set(&failure.error, TG_ERR_SCRIPT, "yielded outside a coroutine");
         finish_failed(call, &failure);
     } else {
-        failure_text(call->generation, call->co, &failure);
+        if (outcome == resumed)
+            failure_text(call->generation, call->co, &failure);
         finish_failed(call, &failure);
     }
 }

@@ -65,6 +65,7 @@ struct tg_call {
     struct tg_timer wall_timer;
     bool running;   /* inside tg_call_resume now */
     bool cancelled; /* no on_done any more, or it has run */
+    bool sessions_read; /* api/session: what it read of conn.session is written back after each resume */
     tg_wait_cancel_fn wait_cancel; /* NULL: not suspended */
     void *wait;                    /* owned by the wait's maker until woken or cancelled */
     tg_call_done_fn on_done;

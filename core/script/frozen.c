@@ -73,16 +73,21 @@ static bool holds_tables(lua_State *L, int table)
     return false;
 }
 
-/* Pushes a copy of the table in which tables are frozen and which falls back on the table itself. */
-static void push_copy(lua_State *L, int table, const char *name)
+/* Pushes an empty table that falls back on the table. */
+static void push_fallback(lua_State *L, int table)
 {
-    char inner[NAME_SIZE];
-
     lua_newtable(L);
     lua_createtable(L, 0, 1);
     lua_pushvalue(L, table);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
+}
+
+/* Copies the table into `copy`, with the tables in it frozen. */
+static void copy_frozen(lua_State *L, int table, int copy, const char *name)
+{
+    char inner[NAME_SIZE];
+
     lua_pushnil(L);
     while (lua_next(L, table) != 0) {
         if (is_plain_table(L, -1)) {
@@ -92,35 +97,45 @@ static void push_copy(lua_State *L, int table, const char *name)
         }
         lua_pushvalue(L, -2);
         lua_insert(L, -2);
-        lua_rawset(L, -4);
+        lua_rawset(L, copy);
     }
+}
+
+/* Pushes the frozen table of `table` and remembers it in `cache`, before its content is made: a table
+ * that holds itself finds it. */
+static void push_frozen(lua_State *L, int table, int cache, const char *name)
+{
+    bool copied = holds_tables(L, table);
+
+    if (copied)
+        push_fallback(L, table);
+    else
+        lua_pushvalue(L, table);
+    int readable = lua_gettop(L);
+    lua_pushvalue(L, readable);
+    lua_pushstring(L, name);
+    lua_pushcclosure(L, l_frozen_newindex, 1);
+    tg_frozen_wrap_with(L);
+    lua_pushvalue(L, table);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, cache);
+    if (copied)
+        copy_frozen(L, table, readable, name);
 }
 
 void tg_frozen_wrap(struct lua_State *L, const char *name)
 {
     int table = lua_gettop(L);
 
-    luaL_checkstack(L, 12, "library");
+    luaL_checkstack(L, 16, "library");
     if (tg_frozen_is(L, table))
         return;
     lua_pushlightuserdata(L, &frozen_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, table);
-    lua_rawget(L, -2); /* table, cache, frozen? */
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        /* A table that holds itself finds this one while it is being made. */
-        if (holds_tables(L, table))
-            push_copy(L, table, name);
-        else
-            lua_pushvalue(L, table);
-        lua_pushstring(L, name);
-        lua_pushcclosure(L, l_frozen_newindex, 1);
-        tg_frozen_wrap_with(L);
-        lua_pushvalue(L, table);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, -4);
-    }
+    lua_rawget(L, table + 1);
+    if (lua_isnil(L, -1))
+        push_frozen(L, table, table + 1, name);
     lua_replace(L, table);
     lua_settop(L, table);
 }

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "net/timer.h"
 #include "script/call.h"
 #include "script/host.h"
 
@@ -16,6 +17,7 @@ struct tg_host {
     struct tg_map hook_calls;       /* connection serial -> tg_call under way (kind HOOK) */
     struct tg_map remote_waits;     /* ticket -> tg_call suspended in tide.send / tide.close */
     uint64_t next_ticket;
+    struct tg_timer reap_timer; /* the next look at those that drain */
 };
 
 /* env is embedded in the host, so any generation finds its host. NULL for a probe. */

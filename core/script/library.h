@@ -15,7 +15,7 @@ struct tg_library_module {
 /* The rows; `require` asks here first, then the embedded Lua files under tidegate/. */
 size_t tg_library_modules(const struct tg_library_module **rows);
 
-/* Registers metatables of the userdata types (conn, run, view) in a new state. */
+/* Registers metatables of the userdata types (conn, run, view) in a new state, after tg_sandbox_open. */
 void tg_library_open_types(struct lua_State *L);
 
 #endif

@@ -9,6 +9,7 @@
 #include "script/plain.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -263,7 +264,7 @@ static void push_value(struct decoder *d)
     case TAG_END:
         break;
     }
-    assert(!"plain data that encode did not write");
+    assert(false && "plain data that encode did not write");
 }
 
 void tg_plain_push(lua_State *L, const void *data, size_t len)

@@ -14,8 +14,9 @@
 struct tg_source;
 
 struct tg_source_file {
-    const char *module; /* "init", "users.store": the name that require takes; the entry file is "" */
-    const char *path;   /* as people should see it in errors: relative to where they gave it */
+    const char *module; /* "users.store": the name that require takes (users/store.lua or
+                         * users/store/init.lua); the entry file is "" */
+    const char *path;   /* as people should see it in errors: below the path as they gave it */
     const char *data;
     size_t len;
 };
@@ -30,8 +31,11 @@ const struct tg_source_file *tg_source_entry(const struct tg_source *source);
 /* NULL when the policy has no such module. */
 const struct tg_source_file *tg_source_find(const struct tg_source *source, const char *module);
 const char *tg_source_path(const struct tg_source *source);
+/* All files, sorted by module; NULL past the last. */
+const struct tg_source_file *tg_source_at(const struct tg_source *source, size_t index);
 
-/* Fixes the version: a short hash over the contents of the files marked as used. */
+/* Fixes the version: a short hash over the contents of the files marked as used. What comes after the
+ * seal changes nothing. */
 void tg_source_mark_used(struct tg_source *source, const struct tg_source_file *file);
 void tg_source_seal(struct tg_source *source);
 const char *tg_source_version(const struct tg_source *source); /* 12 hex digits; "" before the seal */

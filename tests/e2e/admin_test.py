@@ -86,7 +86,7 @@ class Facts(ServerTest):
         await self.server.metric_reaches('tidegate_closes_total{code="1000"}')
 
     async def test_connections_are_listed_by_state_user_and_limit(self):
-        names = ["ada", "ada", "bob", "cyd"]
+        names = ["ada", "ada", "bob", "cyd"] + ["eve"] * 12  # so that both workers have some
         clients = [await Client.ready(self.server, name) for name in names]
         await clients[3].run("x", "waits")
         await clients[3].until("agent_started")
@@ -97,7 +97,9 @@ class Facts(ServerTest):
         busy = await self.server.connections("?state=processing")
         self.assertEqual([(c["id"], c["state"]) for c in busy], [(clients[3].id, "processing")])
         self.assertEqual(await self.server.connections("?user=nobody"), [])
-        self.assertEqual(len(await self.server.connections("?limit=2")), 2)
+        self.assertEqual(len(await self.server.connections("?limit=3")), 3)
+        self.assertEqual(len(await self.server.connections("?limit=1")), 1)
+        self.assertEqual((await self.server.get("/connections?limit=1"))["count"], len(clients))
         both = await self.server.connections("?user=ada&state=processing_ready&limit=1")
         self.assertEqual(len(both), 1)
         for bad in ("?state=nonsense", "?limit=0x", "?limit=-1"):

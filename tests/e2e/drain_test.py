@@ -117,6 +117,14 @@ class Drain(ServerTest):
         self.assertEqual((await client.closed())[0], 1001)
         self.assertEqual(await server.ended(), 0)
 
+    async def test_post_drain_stops_it_as_sigterm_does(self):
+        server = await self.serve(POLICY)
+        client = await Client.ready(server)
+        status, _, _ = await server.ask("POST", "/drain")
+        self.assertEqual(status, 202)
+        self.assertEqual((await client.closed())[0], 1001)
+        self.assertEqual(await server.ended(), 0)
+
 
 if __name__ == "__main__":
     unittest.main()

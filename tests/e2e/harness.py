@@ -444,9 +444,12 @@ def frame(opcode, payload=b"", fin=True, mask=b"\x12\x34\x56\x78"):
 class Raw:
     """A TCP connection to a server, for sending and reading exact bytes."""
 
+    opened = []  # of this test; what it leaves open is ended with it
+
     def __init__(self, reader, writer):
         self.reader = reader
         self.writer = writer
+        self.opened.append(self)
 
     @classmethod
     async def connect(cls, server):
@@ -533,9 +536,17 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
 
     async def serve(self, policy, *args, **options):
         """Starts a server; it is stopped, and its end is judged, when the test is over."""
+        asyncio.get_running_loop().set_debug(False)  # unittest turns it on, which is slow
         server = await asyncio.to_thread(Server, policy, args, **options)
-        self.addCleanup(server.stop)
+        self.addAsyncCleanup(self.finish, server)
         return server
+
+    async def finish(self, server):
+        """Stops the server beside the loop, so that its clients can answer their close frames."""
+        for raw in Raw.opened:
+            raw.abort()
+        Raw.opened.clear()
+        await asyncio.to_thread(server.stop)
 
     def assert_events(self, events, agent, terminal="agent_completed"):
         """Checks the rules that every run's events obey, and returns their types."""

@@ -47,7 +47,7 @@ static bool same_bytes(lua_State *L, struct tg_blob blob)
 
 /* Pushes a view of plain data, decoded again only when the bytes have changed. */
 static void push_blob(lua_State *L, const struct tg_conn_ref *ref, int self, struct tg_blob blob,
-                      enum tg_conn_slot slot, const char *name)
+                      int slot, const char *name)
 {
     if (blob.data == NULL) {
         lua_pushnil(L);

@@ -37,6 +37,7 @@ static void touch(lua_State *L, int self)
     struct tg_call *call = tg_call_current(L);
     if (call == NULL)
         return;
+    call->sessions_read = true;
     tg_api_push_registry(L, &touched_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
     lua_pushvalue(L, -1);
@@ -131,7 +132,7 @@ int tg_session_replace(lua_State *L, struct tg_conn_ref *ref)
 }
 
 /* The conn object is on top. */
-static enum tg_err flush_one(lua_State *L, struct tg_error *error)
+static enum tg_err keep_one(lua_State *L, struct tg_error *error)
 {
     int top = lua_gettop(L);
     enum tg_err err = TG_ERR_OK;
@@ -147,48 +148,44 @@ static enum tg_err flush_one(lua_State *L, struct tg_error *error)
     return err;
 }
 
-/* Pushes the set of the call's conns, or nil. */
-static void push_touched(lua_State *L, const struct tg_call *call)
-{
-    tg_api_push_registry(L, &touched_key);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
-    lua_rawget(L, -2);
-    lua_remove(L, -2);
-}
+struct keeping {
+    struct tg_call *call;
+    bool ended;
+    enum tg_err err;
+    struct tg_error *error;
+};
 
-static enum tg_err flush_all(lua_State *L, const struct tg_call *call, struct tg_error *error)
+/* A builder for tg_call_protect. Goes on after a session that cannot be kept: others may. */
+static int keep_all(lua_State *L)
 {
-    enum tg_err first = TG_ERR_OK;
     struct tg_error later;
-    luaL_checkstack(L, 12, "session");
-    push_touched(L, call);
-    if (lua_istable(L, -1)) {
-        int set = lua_gettop(L);
+    struct keeping *keeping = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    tg_api_push_registry(L, &touched_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, keeping->call->co_ref);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, 1);
+    if (lua_istable(L, 3)) {
         lua_pushnil(L);
-        while (lua_next(L, set) != 0) {
+        while (lua_next(L, 3) != 0) {
             lua_pop(L, 1);
-            enum tg_err err = flush_one(L, first == TG_ERR_OK ? error : &later);
-            first = first == TG_ERR_OK ? err : first;
+            bool first = keeping->err == TG_ERR_OK;
+            enum tg_err err = keep_one(L, first ? keeping->error : &later);
+            keeping->err = first ? err : keeping->err;
         }
     }
-    lua_pop(L, 1);
-    return first;
+    if (keeping->ended) {
+        lua_pushvalue(L, 2);
+        lua_pushnil(L);
+        lua_rawset(L, 1);
+    }
+    return 0;
 }
 
-void tg_session_flush(lua_State *L, struct tg_call *call)
+enum tg_err tg_session_keep(struct tg_call *call, bool ended, struct tg_error *error)
 {
-    struct tg_error error;
-    if (flush_all(L, call, &error) != TG_ERR_OK)
-        luaL_error(L, "%s", error.text);
-}
-
-enum tg_err tg_session_finish(lua_State *L, struct tg_call *call, struct tg_error *error)
-{
-    enum tg_err err = flush_all(L, call, error);
-    tg_api_push_registry(L, &touched_key);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
-    lua_pushnil(L);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-    return err;
+    struct keeping keeping = {.call = call, .ended = ended, .error = error};
+    if (tg_call_protect(call->generation, keep_all, &keeping, error) != TG_CALL_OK)
+        return TG_ERR_NOMEM;
+    return keeping.err;
 }

@@ -7,6 +7,8 @@
 #ifndef TG_SCRIPT_API_SESSION_H
 #define TG_SCRIPT_API_SESSION_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 struct lua_State;
@@ -21,11 +23,8 @@ void tg_session_push(struct lua_State *L, struct tg_conn_ref *ref, int self, str
 /* conn.session = value, with conn at 1 and the value at 3: stores it at once, or raises. */
 int tg_session_replace(struct lua_State *L, struct tg_conn_ref *ref);
 
-/* Writes back what the call may have changed. Where it waits: from inside Lua, raises at the script's
- * line when a session holds what cannot be kept. */
-void tg_session_flush(struct lua_State *L, struct tg_call *call);
-/* Where it ends: inside protected mode, and forgets the call. error names the place. */
-TG_MUST enum tg_err tg_session_finish(struct lua_State *L, struct tg_call *call,
-                                      struct tg_error *error);
+/* After each resume of a call that has read a session (call->sessions_read): writes back what changed.
+ * ended: forgets the call as well. Any error: something was not kept, `error` names the place. */
+TG_MUST enum tg_err tg_session_keep(struct tg_call *call, bool ended, struct tg_error *error);
 
 #endif

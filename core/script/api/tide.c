@@ -66,19 +66,20 @@ void tg_tide_open_types(lua_State *L)
     tg_api_set_metatable(L, &marker_key, marker_metamethods);
 }
 
-static struct tg_marker *push_marker(lua_State *L, enum tg_marker_kind kind, int reason_index)
+void tg_marker_push(lua_State *L, const struct tg_marker *marker)
 {
-    struct tg_marker *marker = lua_newuserdata(L, sizeof *marker);
-    size_t len = 0;
-    memset(marker, 0, sizeof *marker);
-    marker->kind = kind;
-    if (reason_index != 0 && lua_type(L, reason_index) == LUA_TSTRING) {
-        const char *text = lua_tolstring(L, reason_index, &len);
-        tg_reason_copy(marker->reason, text, len);
-    }
+    struct tg_marker *copy = lua_newuserdata(L, sizeof *copy);
+    *copy = *marker;
     tg_api_push_registry(L, &marker_key);
     lua_setmetatable(L, -2);
-    return marker;
+}
+
+static void set_reason(lua_State *L, int index, struct tg_marker *marker)
+{
+    size_t len = 0;
+    const char *text = lua_tolstring(L, index, &len);
+    if (text != NULL)
+        tg_reason_copy(marker->reason, text, len);
 }
 
 /* tide.reject(status [, reason]): upgrade's no */
@@ -90,14 +91,16 @@ static int l_tide_reject(lua_State *L)
         return luaL_error(L, "tide.reject: an HTTP status from 400 to 599 expected");
     if (!lua_isnil(L, 2) && lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "tide.reject: the reason must be text, got %s", tg_api_type_name(L, 2));
-    push_marker(L, TG_MARKER_REJECT, 2)->status = (int)status;
+    struct tg_marker marker = {.kind = TG_MARKER_REJECT, .status = (int)status};
+    set_reason(L, 2, &marker);
+    tg_marker_push(L, &marker);
     return 1;
 }
 
 /* tide.need_message(): authenticate wants the client's authenticate message first */
 static int l_tide_need_message(lua_State *L)
 {
-    push_marker(L, TG_MARKER_NEED_MESSAGE, 0);
+    tg_marker_push(L, &(struct tg_marker){.kind = TG_MARKER_NEED_MESSAGE});
     return 1;
 }
 
@@ -108,7 +111,9 @@ static int l_tide_degraded(lua_State *L)
     if (lua_type(L, 1) != LUA_TSTRING || lua_objlen(L, 1) == 0)
         return luaL_error(L, "tide.degraded: say what is missing (text), got %s",
                           tg_api_type_name(L, 1));
-    push_marker(L, TG_MARKER_DEGRADED, 1);
+    struct tg_marker marker = {.kind = TG_MARKER_DEGRADED};
+    set_reason(L, 1, &marker);
+    tg_marker_push(L, &marker);
     return 1;
 }
 

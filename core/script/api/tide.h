@@ -23,6 +23,8 @@ int tg_tide_open(struct lua_State *L);
 /* NULL when the value at `index` is no marker. Never raises. */
 const struct tg_marker *tg_marker_at(struct lua_State *L, int index);
 
+void tg_marker_push(struct lua_State *L, const struct tg_marker *marker);
+
 /* Copies a reason, cut to what may be shown, without control characters. */
 void tg_reason_copy(char out[TG_REASON_SIZE], const char *text, size_t len);
 

@@ -59,8 +59,8 @@ static void a_wildcard_listener_takes_addresses_but_no_names(void **state)
     (void)state;
     assert_int_equal(ask(&everywhere, "Host: 10.0.0.7:9180\r\nAuthorization: Bearer s3cret\r\n"),
                      0);
-    assert_int_equal(
-        ask(&everywhere, "Host: [fd00::7]:9180\r\nAuthorization: Bearer s3cret\r\n"), 0);
+    assert_int_equal(ask(&everywhere, "Host: [fd00::7]:9180\r\nAuthorization: Bearer s3cret\r\n"),
+                     0);
     assert_int_equal(
         ask(&everywhere, "Host: evil.example:9180\r\nAuthorization: Bearer s3cret\r\n"), 403);
     assert_int_equal(ask(&everywhere, "Host: 1.2.3.4.example\r\nAuthorization: Bearer s3cret\r\n"),

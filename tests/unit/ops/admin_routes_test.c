@@ -11,12 +11,9 @@
 #include "ops/admin_routes.h"
 
 static const struct tg_admin_route routes[] = {
-    {"GET", "/health", NULL},
-    {"GET", "/connections", NULL},
-    {"GET", "/connections/:id", NULL},
-    {"POST", "/connections/:id/close", NULL},
-    {"GET", "/policy", NULL},
-    {"POST", "/policy", NULL},
+    {"GET", "/health", NULL},          {"GET", "/connections", NULL},
+    {"GET", "/connections/:id", NULL}, {"POST", "/connections/:id/close", NULL},
+    {"GET", "/policy", NULL},          {"POST", "/policy", NULL},
 };
 enum { COUNT = sizeof routes / sizeof routes[0] };
 
@@ -94,9 +91,9 @@ static void queries_are_decoded(void **state)
 
     (void)state;
     assert_null(tg_admin_query_find(&parsed, "a"));
-    assert_int_equal(tg_admin_query_parse(text("state=idle&user=a%26b+c&&=x&flag&state=two&e="),
-                                          &parsed),
-                     TG_ERR_OK);
+    assert_int_equal(
+        tg_admin_query_parse(text("state=idle&user=a%26b+c&&=x&flag&state=two&e="), &parsed),
+        TG_ERR_OK);
     assert_string_equal(tg_admin_query_find(&parsed, "state"), "idle");
     assert_string_equal(tg_admin_query_find(&parsed, "user"), "a&b c");
     assert_string_equal(tg_admin_query_find(&parsed, "flag"), "");

@@ -121,10 +121,8 @@ static const struct tg_admin_route routes[] = {
 static void start(const char *token, uint64_t read_ms, uint64_t reply_ms)
 {
     struct tg_error error;
-    struct tg_admin_options options = {.token = token,
-                                       .address = bound,
-                                       .read_timeout_ms = read_ms,
-                                       .reply_timeout_ms = reply_ms};
+    struct tg_admin_options options = {
+        .token = token, .address = bound, .read_timeout_ms = read_ms, .reply_timeout_ms = reply_ms};
 
     if (tg_listener_bind("127.0.0.1:0", false, &options.fd, bound, &error) != TG_ERR_OK)
         fail_msg("%s", error.text);
@@ -331,8 +329,7 @@ static void unknown_paths_and_methods_are_told_what_there_is(void **state)
     wait_for("}", 2);
     assert_int_equal(count_of("HTTP/1.1 404 Not Found\r\n"), 1);
     assert_int_equal(count_of("\"code\":\"no_such_path\""), 1);
-    assert_int_equal(count_of("\"routes\":[\"GET /hello\",\"POST /echo/:name\",\"GET /late\","),
-                     1);
+    assert_int_equal(count_of("\"routes\":[\"GET /hello\",\"POST /echo/:name\",\"GET /late\","), 1);
     send_text("POST /hello HTTP/1.1\r\nContent-Length: 0\r\n" HOST "\r\n");
     wait_for("method_not_allowed", 1);
     assert_int_equal(count_of("HTTP/1.1 405 Method Not Allowed\r\n"), 1);
@@ -374,8 +371,8 @@ static void who_may_not_ask_is_refused(void **state)
 
 static void bodies_may_come_byte_by_byte(void **state)
 {
-    static const char request[] = "POST /echo/a%2Fb HTTP/1.1\r\n" HOST
-                                  "Content-Length: 12\r\n\r\n{\"hello\": 1}";
+    static const char request[] =
+        "POST /echo/a%2Fb HTTP/1.1\r\n" HOST "Content-Length: 12\r\n\r\n{\"hello\": 1}";
 
     (void)state;
     start(NULL, 0, 1000);
@@ -561,8 +558,8 @@ static void a_handler_may_destroy_the_admin(void **state)
 /* Whatever allocation fails: a request is answered or its connection closed, and nothing leaks. */
 static void memory_may_run_out_anywhere(void **state)
 {
-    static const char request[] = "POST /refuse?a=b HTTP/1.1\r\nContent-Length: 1\r\n" HOST
-                                  "Connection: close\r\n\r\nx";
+    static const char request[] =
+        "POST /refuse?a=b HTTP/1.1\r\nContent-Length: 1\r\n" HOST "Connection: close\r\n\r\nx";
 
     (void)state;
     start(NULL, 0, 1000);

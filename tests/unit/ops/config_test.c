@@ -253,10 +253,10 @@ static void unknown_keys_are_named_with_the_nearest(void **state)
     assert_file_refused("limits.max_mesage", 0, number(1),
                         "unknown key \"limits.max_mesage\" (config.lua:7); did you mean "
                         "\"limits.max_message\"?");
-    assert_refused("max_message", "1", "unknown key \"max_message\"; did you mean "
-                                       "\"limits.max_message\"?");
-    assert_refused("tls.cert", "x",
-                   "unknown key \"tls.cert\"; `tidegate help run` lists all keys");
+    assert_refused("max_message", "1",
+                   "unknown key \"max_message\"; did you mean "
+                   "\"limits.max_message\"?");
+    assert_refused("tls.cert", "x", "unknown key \"tls.cert\"; `tidegate help run` lists all keys");
     assert_refused("limits", "x",
                    "\"limits\" is a section, not a key; name a key in it, as in `limits.NAME`");
     file("limits", 0, table);
@@ -272,20 +272,26 @@ static void errors_say_what_to_write(void **state)
     assert_refused("limits.idle_after", "60",
                    "limits.idle_after: \"60\" has no unit; write a duration such as 500ms, 10s, "
                    "5m or 1h");
-    assert_refused("limits.idle_after", "0", "limits.idle_after: \"0\" is too small; write 1ms or "
-                                             "more");
+    assert_refused("limits.idle_after", "0",
+                   "limits.idle_after: \"0\" is too small; write 1ms or "
+                   "more");
     assert_refused("workers", "256", "workers: \"256\" is too large; write 255 or less");
-    assert_refused("workers", "-1", "workers: \"-1\" is not a whole number; write a whole number "
-                                    "from 1 to 255, or auto");
-    assert_refused("script.memory", "64KiB", "script.memory: \"64KiB\" is too small; write 1MiB or "
-                                             "more");
-    assert_refused("log.level", "loud", "log.level: \"loud\" is not known; write error, warn, info "
-                                        "or debug");
+    assert_refused("workers", "-1",
+                   "workers: \"-1\" is not a whole number; write a whole number "
+                   "from 1 to 255, or auto");
+    assert_refused("script.memory", "64KiB",
+                   "script.memory: \"64KiB\" is too small; write 1MiB or "
+                   "more");
+    assert_refused("log.level", "loud",
+                   "log.level: \"loud\" is not known; write error, warn, info "
+                   "or debug");
     assert_refused("strict", "yes", "strict: \"yes\" is not known; write false or true");
-    assert_refused("listen", "::1:80", "listen: \"::1:80\": an IPv6 address needs brackets; write "
-                                       "ADDR:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080");
-    assert_refused("listen", "[::1]", "listen: \"[::1]\" has no port; write ADDR:PORT such as "
-                                      "127.0.0.1:8080, [::1]:8080 or :8080");
+    assert_refused("listen", "::1:80",
+                   "listen: \"::1:80\": an IPv6 address needs brackets; write "
+                   "ADDR:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080");
+    assert_refused("listen", "[::1]",
+                   "listen: \"[::1]\" has no port; write ADDR:PORT such as "
+                   "127.0.0.1:8080, [::1]:8080 or :8080");
     assert_refused("admin", "localhost:70000",
                    "admin: \"localhost:70000\": the port must be a number from 0 to 65535; write "
                    "ADDR:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080");
@@ -328,8 +334,9 @@ static void options_are_free(void **state)
     assert_string_equal(option("upstream.url")->text, "http://b");
     file("options.upstream.url", 0, string("http://c"));
     assert_string_equal(option("upstream.url")->text, "http://b");
-    assert_refused("options.", "x", "options.: is no name for an option; write options.NAME or "
-                                    "options.TABLE.NAME");
+    assert_refused("options.", "x",
+                   "options.: is no name for an option; write options.NAME or "
+                   "options.TABLE.NAME");
     assert_refused("options.a..b", "x",
                    "options.a..b: is no name for an option; write options.NAME or "
                    "options.TABLE.NAME");

@@ -141,8 +141,7 @@ static void closes_stuck_messages_and_bytes_have_their_labels(void **state)
                   "tidegate_closes_total{code=\"other\"} 2\n");
     const char *text = render();
     assert_non_null(strstr(text, "\ntidegate_stuck_connections_total{state=\"accepted\"} 3\n"));
-    assert_non_null(
-        strstr(text, "\ntidegate_messages_total{direction=\"in\",kind=\"text\"} 4\n"));
+    assert_non_null(strstr(text, "\ntidegate_messages_total{direction=\"in\",kind=\"text\"} 4\n"));
     assert_non_null(
         strstr(text, "\ntidegate_messages_total{direction=\"out\",kind=\"control\"} 5\n"));
     assert_non_null(strstr(text, "\ntidegate_bytes_total{direction=\"out\"} 5000000000\n"));

@@ -146,6 +146,7 @@ static const struct row responses[] = {
      "403 1 keep upgrade [no] 0", 0},
     {"body over the limit", "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n", "bad 413", 0},
     {"headers over the limit", "HTTP/1.1 200 OK\r\na: " X100 X100 X100, "bad 431", 0},
+    {"first header without a name", "HTTP/1.1 200 OK\r\n: x\r\n\r\n", "bad 400", 0},
     {"not HTTP", "SSH-2.0-x\r\n", "bad 400", 0},
     {"HTTP/2.0", "HTTP/2.0 200 OK\r\n\r\n", "bad 505", 0},
 };

@@ -1,0 +1,246 @@
+/* agents.c - executes agents: one call (a coroutine of the current generation) a run.
+ *
+ *   start ─> under way ─[returns, raises, over budget]─> complete or fail ─> released
+ *                 └──[cancelled, timed out, connection lost]──> call cancelled ──> released
+ *
+ * I1  A run is released once: by its call's end or by its cancel, never while a C function of the
+ *     script API is using it (job.busy).
+ * I2  After that the Lua object has no job, and every use of it answers "closed".
+ */
+#include "script/agents.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "script/api/json.h"
+#include "script/api/run.h"
+#include "script/host_internal.h"
+#include "script/plain.h"
+
+static void release(struct tg_agent_job *job)
+{
+    if (job->ref != NULL)
+        job->ref->job = NULL;
+    tg_run_set_data(job->run, NULL);
+    tg_run_release(job->run);
+    tg_free(job);
+}
+
+struct tg_run *tg_agent_enter(struct tg_run_ref *ref)
+{
+    if (ref->job == NULL || ref->job->over || tg_run_is_over(ref->job->run))
+        return NULL;
+    ref->job->busy++;
+    return ref->job->run;
+}
+
+void tg_agent_leave(struct tg_agent_job *job)
+{
+    assert(job->busy > 0);
+    job->busy--;
+    if (job->busy == 0 && job->over)
+        release(job);
+}
+
+/* --- the result -------------------------------------------------------------------------------- */
+
+struct response {
+    struct tg_call *call;
+    int count;
+    enum tg_err err;
+    struct tg_buffer json; /* owned */
+    struct tg_error error;
+};
+
+/* A builder for tg_call_protect. */
+static int encode_response(lua_State *L)
+{
+    struct response *response = lua_touserdata(L, 1);
+    lua_State *co = response->call->co;
+    lua_settop(L, 0);
+    if (response->count == 0) {
+        lua_pushnil(L);
+    } else {
+        lua_settop(co, lua_gettop(co) - response->count + 1);
+        lua_xmove(co, L, 1);
+    }
+    response->err = tg_lua_json_encode(L, 1, "response", &response->json, &response->error);
+    return 0;
+}
+
+static void log_failure(const struct tg_call *call, const struct tg_run *run, const char *outcome,
+                        const char *message, const char *traceback)
+{
+    char id[TG_CONN_ID_SIZE] = "";
+    const struct tg_conn *conn =
+        tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
+    if (conn != NULL)
+        tg_conn_id_text(conn, id);
+    tg_log(TG_LOG_ERROR, "run.failed", tg_log_str("run", tg_run_id(run)),
+           tg_log_str("agent", tg_run_agent(run)), tg_log_str("id", id),
+           tg_log_str("policy", call->generation->version), tg_log_str("outcome", outcome),
+           tg_log_str("message", message), tg_log_str("traceback", traceback));
+}
+
+/* What the client is told; the rest is in the log. */
+static void fail_run(struct tg_run *run, enum tg_call_outcome outcome)
+{
+    switch (outcome) {
+    case TG_CALL_CPU_BUDGET:
+        tg_run_fail(run, TG_RUN_BUDGET_OUTCOME, "cpu_budget",
+                    "the agent computed too long without waiting");
+        return;
+    case TG_CALL_WALL_BUDGET:
+        tg_run_fail(run, TG_RUN_TIMEOUT_OUTCOME, "timeout", "the agent took too long");
+        return;
+    case TG_CALL_MEMORY:
+        tg_run_fail(run, TG_RUN_BUDGET_OUTCOME, "memory", "the agent ran out of memory");
+        return;
+    case TG_CALL_ERROR:
+    case TG_CALL_YIELDED:
+    case TG_CALL_OK:
+        tg_run_fail(run, TG_RUN_FAILED_OUTCOME, "script_error", "the agent failed");
+        return;
+    }
+}
+
+static void on_agent_done(struct tg_call *call, enum tg_call_outcome outcome, int results,
+                          const char *error_text, const char *traceback)
+{
+    struct tg_agent_job *job = call->owner;
+    struct response response = {.call = call, .count = results};
+    tg_run_set_data(job->run, NULL); /* from here on a cancel has nothing to do */
+    call->run = NULL;
+    if (outcome == TG_CALL_OK) {
+        outcome = tg_call_protect(call->generation, encode_response, &response, &response.error);
+        if (outcome == TG_CALL_OK && response.err != TG_ERR_OK)
+            outcome = TG_CALL_ERROR;
+        error_text = response.error.text;
+    }
+    if (outcome == TG_CALL_OK) {
+        tg_run_complete(job->run, (const char *)tg_buffer_head(&response.json),
+                        response.json.len);
+    } else {
+        log_failure(call, job->run, tg_call_outcome_names[outcome], error_text, traceback);
+        fail_run(job->run, outcome);
+    }
+    tg_buffer_fini(&response.json);
+    release(job);
+}
+
+/* --- the executor ------------------------------------------------------------------------------ */
+
+/* A builder for tg_call_start: the agent's function, run, input. */
+static int build_agent_call(lua_State *L)
+{
+    struct tg_agent_job *job = lua_touserdata(L, 1);
+    const struct tg_run_request *request = job->request;
+    luaL_checkstack(L, 20, "agent");
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->call->generation->agents_ref);
+    lua_pushstring(L, tg_run_agent(job->run));
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    tg_run_push(L, job);
+    if (request->input.data != NULL)
+        tg_plain_push(L, request->input.data, request->input.len);
+    else if (request->input_json != NULL)
+        tg_lua_json_push(L, request->input_json, request->input_json_len);
+    else
+        lua_newtable(L);
+    return 3;
+}
+
+struct lookup {
+    const char *name;
+    int agents_ref;
+    bool found;
+};
+
+static int find_agent(lua_State *L)
+{
+    struct lookup *lookup = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, lookup->agents_ref);
+    if (lua_istable(L, -1)) {
+        lua_pushstring(L, lookup->name);
+        lua_rawget(L, -2);
+        lookup->found = lua_isfunction(L, -1);
+    }
+    return 0;
+}
+
+static const char *default_agent(void *host_ptr)
+{
+    const struct tg_host *host = host_ptr;
+    return host->current == NULL ? NULL : host->current->default_agent;
+}
+
+static bool has_agent(void *host_ptr, const char *name)
+{
+    struct tg_host *host = host_ptr;
+    if (host->current == NULL || host->current->agents_ref == LUA_NOREF)
+        return false;
+    struct lookup lookup = {.name = name, .agents_ref = host->current->agents_ref};
+    return tg_call_protect(host->current, find_agent, &lookup, NULL) == TG_CALL_OK && lookup.found;
+}
+
+static void refuse_run(struct tg_run *run)
+{
+    tg_run_fail(run, TG_RUN_FAILED_OUTCOME, "overloaded", "the agent could not be started");
+    tg_run_release(run);
+}
+
+static void start(void *host_ptr, struct tg_run *run, const struct tg_run_request *request)
+{
+    struct tg_host *host = host_ptr;
+    struct tg_agent_job *job = tg_calloc(1, sizeof *job);
+    if (job == NULL) {
+        refuse_run(run);
+        return;
+    }
+    job->run = run;
+    job->request = request;
+    /* No wall budget: the run has a time-out of its own. */
+    job->call = tg_call_create(host->current, TG_CALL_RUN, tg_run_conn_serial(run), 0,
+                               on_agent_done, job);
+    if (job->call == NULL) {
+        tg_free(job);
+        refuse_run(run);
+        return;
+    }
+    job->call->run = run;
+    tg_run_set_data(run, job);
+    tg_call_start(job->call, build_agent_call, job);
+}
+
+static void cancel(void *host_ptr, struct tg_run *run)
+{
+    struct tg_agent_job *job = tg_run_data(run);
+    (void)host_ptr;
+    if (job == NULL)
+        return; /* it is ending by itself this moment */
+    struct tg_call *call = job->call;
+    tg_run_set_data(run, NULL);
+    call->run = NULL;
+    if (job->busy > 0)
+        job->over = true;
+    else
+        release(job);
+    tg_call_cancel(call);
+}
+
+struct tg_run_executor tg_host_executor(struct tg_host *host)
+{
+    return (struct tg_run_executor){
+        .host = host,
+        .default_agent = default_agent,
+        .has_agent = has_agent,
+        .start = start,
+        .cancel = cancel,
+    };
+}

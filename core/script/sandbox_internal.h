@@ -1,0 +1,19 @@
+/* sandbox_internal.h - what the parts of the sandbox share. */
+#ifndef TG_SCRIPT_SANDBOX_INTERNAL_H
+#define TG_SCRIPT_SANDBOX_INTERNAL_H
+
+struct lua_State;
+
+/* sandbox_basic.c: replaces functions of the base library in the table at `globals` by those that see
+ * through read-only tables. `base` has LuaJIT's own. */
+void tg__sandbox_add_basic(struct lua_State *L, int globals, int base);
+/* sandbox_library.c: replaces functions in the libraries `string` and `table` on top of the stack. */
+void tg__sandbox_bound_string(struct lua_State *L);
+void tg__sandbox_guard_table(struct lua_State *L);
+/* load and loadstring for code whose globals are on top of the stack, into the table at `globals`. */
+void tg__sandbox_add_load(struct lua_State *L, int globals, int base);
+
+/* sandbox_hints.c: what to use in place of "io" or "os.execute"; NULL when there is nothing to say. */
+const char *tg__sandbox_hint(const char *name);
+
+#endif

@@ -1,0 +1,268 @@
+/* api_json_test.c - tidegate.json: what it writes reads back as it was, and what cannot be written is
+ * named.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/memory.h"
+#include "script/api/json.h"
+#include "support/bare_lua.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof(rows)[0])
+
+static void test_encode(void **state)
+{
+    static const struct {
+        const char *value;
+        const char *json;
+    } rows[] = {
+        {"nil", "null"},
+        {"json.null", "null"},
+        {"true", "true"},
+        {"false", "false"},
+        {"0", "0"},
+        {"-0", "0"},
+        {"-7", "-7"},
+        {"1757500188434", "1757500188434"},
+        {"9007199254740991", "9007199254740991"},
+        {"123456789012345", "123456789012345"},
+        {"0.1", "0.1"},
+        {"1/3", "0.3333333333333333"},
+        {"1e300", "1e+300"},
+        {"5e-324", "4.94065645841247e-324"},
+        {"'text'", "\"text\""},
+        {"''", "\"\""},
+        {"'a/b'", "\"a/b\""},
+        {"'q\"b\\\\'", "\"q\\\"b\\\\\""},
+        {"'\\n\\r\\t\\1\\31'", "\"\\n\\r\\t\\u0001\\u001f\""},
+        {"'nul\\0'", "\"nul\\u0000\""},
+        {"'\\195\\169'", "\"\xc3\xa9\""},
+        {"{}", "{}"},
+        {"json.array()", "[]"},
+        {"json.array({})", "[]"},
+        {"json.object()", "{}"},
+        {"{1, 2, 3}", "[1,2,3]"},
+        {"{{}, {{}}}", "[{},[{}]]"},
+        {"{1, nil, 3}", "[1,null,3]"},
+        {"{[1] = 1, [4] = 4}", "[1,null,null,4]"},
+        {"{a = 1}", "{\"a\":1}"},
+        {"{a = {b = {1}}}", "{\"a\":{\"b\":[1]}}"},
+        {"json.object({[1] = 'x'})", "{\"1\":\"x\"}"},
+        {"json.object({[1000] = 'x'})", "{\"1000\":\"x\"}"},
+        {"wrap({a = {1, 2}})", "{\"a\":[1,2]}"},
+        {"{view = wrap({1})}", "{\"view\":[1]}"},
+        {"setmetatable({1}, {__index = error, __tostring = error})", "[1]"},
+        {"json.decode('[]')", "[]"},
+        {"json.decode('{\"a\":[],\"b\":{}}').a", "[]"},
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char code[256];
+        snprintf(code, sizeof code, "return json.encode(%s)", rows[i].value);
+        bare_lua_run(L, code);
+        assert_int_equal(lua_gettop(L), 1);
+        if (strcmp(lua_tostring(L, 1), rows[i].json) != 0)
+            fail_msg("%s gave %s", rows[i].value, lua_tostring(L, 1));
+        lua_settop(L, 0);
+    }
+}
+
+static void test_encode_refuses(void **state)
+{
+    static const struct {
+        const char *value;
+        const char *text;
+    } rows[] = {
+        {"print", "value is a function"},
+        {"{a = {print}}", "value.a[1] is a function"},
+        {"{co = coroutine.create(print)}", "value.co cannot be written"},
+        {"{file = io.stdout}", "value.file is userdata"},
+        {"0/0", "value is not a finite number"},
+        {"{x = 1/0}", "value.x is not a finite number"},
+        {"'\\255'", "value is not UTF-8"},
+        {"{name = '\\237\\160\\128'}", "value.name is not UTF-8"},
+        {"{['\\255'] = 1}", "is not UTF-8"},
+        {"{1, x = 2}", "mixes list items and named fields"},
+        {"{x = 2, [1] = 1}", "mixes list items and named fields"},
+        {"{[1.5] = 1}", "number key that is no list index"},
+        {"{[0] = 1}", "number key that is no list index"},
+        {"{[-1] = 1}", "number key that is no list index"},
+        {"{[1000] = 1}", "too many holes"},
+        {"{[2^40] = 1}", "very large index"},
+        {"{[true] = 1}", "has a key that is no text"},
+        {"json.array({x = 1})", "mixes"},
+        {"(function() local t = {} t.t = t return t end)()", "nested too deeply"},
+        {"('x'):rep(17 * 1024 * 1024)", "larger than 16777216 bytes"},
+        {"(function() local t = ('x'):rep(99) for i = 1, 40 do t = {t, t} end return t end)()",
+         "larger than 16777216 bytes"},
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char code[256];
+        snprintf(code, sizeof code, "return json.encode(%s)", rows[i].value);
+        bare_lua_run(L, code);
+        assert_true(lua_isnil(L, 1));
+        if (strstr(lua_tostring(L, 2), rows[i].text) == NULL)
+            fail_msg("%s: \"%s\"", rows[i].value, lua_tostring(L, 2));
+        lua_settop(L, 0);
+    }
+}
+
+static void test_round_trip(void **state)
+{
+    static const char *const documents[] = {
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[[],{},[null]]",
+        "{\"a\":[1,2.5,-3,\"x\"]}",
+        "\"\\u0000\\n\"",
+        "0.30000000000000004",
+        "[1,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,2]",
+        "9007199254740991",
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < COUNT(documents); i++) {
+        lua_getglobal(L, "json");
+        lua_getfield(L, -1, "encode");
+        lua_getfield(L, -2, "decode");
+        lua_pushstring(L, documents[i]);
+        lua_call(L, 1, 1);
+        lua_call(L, 1, 1);
+        assert_string_equal(lua_tostring(L, -1), documents[i]);
+        lua_settop(L, 0);
+    }
+}
+
+static void test_decode(void **state)
+{
+    bare_lua_run(*state,
+                 "local d = json.decode\n"
+                 "assert(d('null') == json.null and d(' true ') == true and d('false') == false)\n"
+                 "assert(d('-12.5e2') == -1250 and d('0') == 0 and d('123456789012345') == 123456789012345)\n"
+                 "assert(d('12345678901234567890') == 12345678901234567890)\n"
+                 "assert(d('\"\\\\u00e9\\\\ud83d\\\\ude00\\\\\"\"') == '\\195\\169\\240\\159\\152\\128\"')\n"
+                 "local v = d(' { \"a\" : [ 1 , { } , \"x\" ] , \"b\" : null , \"\" : 2 } ')\n"
+                 "assert(v.a[1] == 1 and next(v.a[2]) == nil and v.a[3] == 'x' and #v.a == 3)\n"
+                 "assert(v.b == json.null and v[''] == 2)\n"
+                 "assert(d('{\"k\":1,\"k\":2}').k == 2)\n"
+                 "assert(d('{\"\\\\u0061\":1}').a == 1)");
+}
+
+static void test_decode_refuses(void **state)
+{
+    static const char *const texts[] = {
+        "''",    "' '",    "'{'",       "'[1,]'",      "'{\"a\":}'",    "'01'",
+        "'NaN'", "'nul'",  "'1 2'",     "'[1] x'",     "'\"\\255\"'",   "'\"\\\\ud800\"'",
+        "'-'",   "'1e'",   "'Infinity'", "'{a:1}'",     "\"'x'\"",      "'[1}'",
+        "('['):rep(65) .. (']'):rep(65)", "('x'):rep(17 * 1024 * 1024)",
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        char code[256];
+        snprintf(code, sizeof code, "return json.decode(%s)", texts[i]);
+        bare_lua_run(L, code);
+        if (!lua_isnil(L, 1) || lua_type(L, 2) != LUA_TSTRING)
+            fail_msg("accepted: %s", texts[i]);
+        lua_settop(L, 0);
+    }
+    bare_lua_run(L, "assert(json.decode(('['):rep(64) .. (']'):rep(64)))");
+}
+
+static void test_misuse_raises_at_the_caller(void **state)
+{
+    static const struct {
+        const char *code;
+        const char *text;
+    } rows[] = {
+        {"\njson.encode()", "test:2: bad argument #1"},
+        {"json.decode(nil)", "test:1: bad argument #1"},
+        {"json.decode(7)", "string expected, got number"},
+        {"json.array('x')", "table expected"},
+        {"json.array(setmetatable({}, {}))", "metatable of its own"},
+        {"setmetatable(json.array(), {})", "protected metatable"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *text = bare_lua_error(*state, rows[i].code);
+        if (strstr(text, rows[i].text) == NULL)
+            fail_msg("%s: \"%s\"", rows[i].code, text);
+    }
+    bare_lua_run(*state, "local t = {} assert(json.array(t) == t and json.object(t) == t)\n"
+                         "assert(json.encode(t) == '{}')");
+}
+
+static void test_encode_leaves_the_buffer_on_error(void **state)
+{
+    lua_State *L = *state;
+    struct tg_error error;
+    struct tg_buffer out = TG_BUFFER_INIT;
+    assert_int_equal(tg_buffer_append(&out, "keep", 4), TG_ERR_OK);
+    bare_lua_run(L, "return {1, 2, print}");
+    assert_int_equal(tg_lua_json_encode(L, 1, "message", &out, &error), TG_ERR_INVALID);
+    assert_string_equal(error.text, "message[3] is a function and cannot be written as JSON");
+    assert_int_equal(out.len, 4);
+    assert_int_equal(lua_gettop(L), 1);
+    tg_buffer_fini(&out);
+}
+
+static void test_memory_runs_out(void **state)
+{
+    lua_State *L = *state;
+    bare_lua_run(L, "text = '{\"a\":[1,2,{\"b\":\"\\\\u0041\\\\n\"}],\"c\":\"' .. ('x'):rep(200) .. '\"}'\n"
+                    "function go() return json.encode(json.decode(text)) end");
+    int status = LUA_ERRMEM;
+    for (long n = 0; status != 0; n++) {
+        lua_getglobal(L, "go");
+        bare_lua_fail_after(n);
+        status = lua_pcall(L, 0, 1, 0);
+        bare_lua_fail_after(-1);
+        assert_true(status == 0 || status == LUA_ERRMEM);
+        assert_true(n < 200);
+        lua_settop(L, 0);
+    }
+    bare_lua_run(L, "return {('y'):rep(100000)}");
+    struct tg_buffer out = TG_BUFFER_INIT;
+    (void)tg_memory_fail_after(0, 1);
+    assert_int_equal(tg_lua_json_encode(L, 1, "value", &out, NULL), TG_ERR_NOMEM);
+    (void)tg_memory_fail_after(-1, 0);
+    tg_buffer_fini(&out);
+}
+
+static int setup(void **state)
+{
+    *state = bare_lua_open();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bare_lua_close(*state);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_encode),
+        TEST(test_encode_refuses),
+        TEST(test_round_trip),
+        TEST(test_decode),
+        TEST(test_decode_refuses),
+        TEST(test_misuse_raises_at_the_caller),
+        TEST(test_encode_leaves_the_buffer_on_error),
+        TEST(test_memory_runs_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
