@@ -58,16 +58,7 @@ struct tg__admin_conn {
     bool advancing;
 };
 
-static void close_now(struct tg__admin_conn *conn);
-static void advance(struct tg__admin_conn *conn);
-
 static void on_timer(struct tg_timer *timer);
-
-static void set_timer(struct tg__admin_conn *conn, uint64_t delay_ms)
-{
-    if (tg_timer_start(conn->admin->timers, &conn->timer, delay_ms, on_timer) != TG_ERR_OK)
-        close_now(conn);
-}
 
 static void drop_ticket(struct tg__admin_conn *conn)
 {
@@ -85,6 +76,12 @@ static void close_now(struct tg__admin_conn *conn)
     tg_timer_stop(conn->admin->timers, &conn->timer);
     tg_list_remove(&conn->node);
     tg_stream_close(conn->stream);
+}
+
+static void set_timer(struct tg__admin_conn *conn, uint64_t delay_ms)
+{
+    if (tg_timer_start(conn->admin->timers, &conn->timer, delay_ms, on_timer) != TG_ERR_OK)
+        close_now(conn);
 }
 
 static void forget_request(struct tg__admin_conn *conn)

@@ -89,6 +89,10 @@ struct tg_generation {
  * that are no functions, missing options, over budget at load. */
 TG_MUST enum tg_err tg_generation_create(struct tg_generation **out, struct tg_script_env *env,
                                          struct tg_source *source, struct tg_error *error);
+/* The same, with every mistake on its own (mistakes.h), for `check`. */
+struct tg_mistakes;
+TG_MUST enum tg_err tg_generation_build(struct tg_generation **out, struct tg_script_env *env,
+                                        struct tg_source *source, struct tg_mistakes *mistakes);
 void tg_generation_destroy(struct tg_generation *generation); /* call_count is 0; NULL is allowed */
 
 /* The generation that a state (or any coroutine of it) belongs to. */

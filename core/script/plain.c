@@ -39,7 +39,8 @@ enum tag {
 struct encoder {
     lua_State *L;
     struct tg_buffer *out;
-    size_t bytes_max; /* of out->len */
+    size_t bytes_max; /* of the value */
+    size_t before;    /* what `out` held */
     struct tg_error *error;
     struct tg_path path;
 };
@@ -53,7 +54,7 @@ static enum tg_err refuse(struct encoder *e, enum tg_err code, const char *what)
 
 static enum tg_err put(struct encoder *e, const void *data, size_t len)
 {
-    if (len > e->bytes_max || e->out->len > e->bytes_max - len)
+    if (len > e->bytes_max || e->out->len - e->before > e->bytes_max - len)
         return tg_error_set(e->error, TG_ERR_LIMIT, "%s is larger than %zu bytes when kept",
                             e->path.root, e->bytes_max);
     if (tg_buffer_append(e->out, data, len) != TG_ERR_OK)
@@ -183,18 +184,21 @@ static enum tg_err encode_table(struct encoder *e, int index)
 enum tg_err tg_plain_encode(lua_State *L, int index, const char *root, size_t max_bytes,
                             struct tg_buffer *out, struct tg_error *error)
 {
-    struct encoder e = {.L = L, .out = out, .error = error, .path = {.root = root}};
-    size_t before = out->len;
+    struct encoder e = {.L = L,
+                        .out = out,
+                        .bytes_max = max_bytes,
+                        .before = out->len,
+                        .error = error,
+                        .path = {.root = root}};
     if (!lua_checkstack(L, 4 * DEPTH_MAX + 10))
         return tg_error_set(error, TG_ERR_LIMIT, "%s: no stack left", root);
     if (index < 0 && index > LUA_REGISTRYINDEX)
         index += lua_gettop(L) + 1;
-    e.bytes_max = before + max_bytes;
     int top = lua_gettop(L);
     enum tg_err err = encode_value(&e, index);
     lua_settop(L, top);
     if (err != TG_ERR_OK)
-        out->len = before;
+        out->len = e.before;
     return err;
 }
 

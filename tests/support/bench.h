@@ -76,7 +76,7 @@ struct bench_client {
     char *frame;              /* owned; payload of the latest frame */
 };
 
-#define BENCH_CLIENTS 8
+#define BENCH_CLIENTS 16
 
 struct bench_frame {
     int opcode;

@@ -46,6 +46,8 @@ static int calls;
 static uint64_t late_tickets[4];
 static size_t late_count;
 static char seen[256];
+static uintptr_t stack_low;
+static uintptr_t stack_high;
 
 static void reply_text(struct tg_admin_request *request, const char *text)
 {
@@ -59,7 +61,10 @@ static void reply_text(struct tg_admin_request *request, const char *text)
 static void handle_hello(void *ctx, struct tg_admin_request *request)
 {
     const char *name = tg_admin_query(request, "name");
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
+    stack_low = here < stack_low ? here : stack_low;
+    stack_high = here > stack_high ? here : stack_high;
     assert_ptr_equal(ctx, &loop);
     calls++;
     reply_text(request, name == NULL ? "hello" : name);
@@ -157,6 +162,8 @@ static int set_up(void **state)
     client = -1;
     calls = 0;
     late_count = 0;
+    stack_low = UINTPTR_MAX;
+    stack_high = 0;
     return 0;
 }
 
@@ -318,6 +325,31 @@ static void a_long_pipeline_costs_no_stack_and_is_answered_whole(void **state)
         send_text(request);
     wait_for("\r\n\r\nhello", REQUESTS);
     assert_int_equal(calls, REQUESTS + 1);
+    assert_true(stack_high - stack_low < 8192);
+}
+
+static void reading_pauses_behind_a_request_that_waits(void **state)
+{
+    static const char junk[4096];
+    size_t sent = 0;
+    int small = 16384;
+
+    (void)state;
+    start(NULL, 0, 60000);
+    client = connect_client();
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    send_text("GET /late HTTP/1.1\r\n" HOST "\r\n");
+    wait_calls(1);
+    for (int stalled = 0; stalled < 50 && sent < 32 << 20; stalled++) {
+        ssize_t n = send(client, junk, sizeof junk, MSG_NOSIGNAL);
+        if (n > 0) {
+            sent += (size_t)n;
+            stalled = 0;
+        }
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    assert_true(sent > 65536);
+    assert_true(sent < 16 << 20); /* the rest is what the kernel holds */
 }
 
 static void unknown_paths_and_methods_are_told_what_there_is(void **state)
@@ -584,6 +616,7 @@ int main(void)
         TEST(head_has_no_body),
         TEST(pipelined_requests_are_answered_in_order),
         TEST(a_long_pipeline_costs_no_stack_and_is_answered_whole),
+        TEST(reading_pauses_behind_a_request_that_waits),
         TEST(unknown_paths_and_methods_are_told_what_there_is),
         TEST(who_may_not_ask_is_refused),
         TEST(bodies_may_come_byte_by_byte),
