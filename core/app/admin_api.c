@@ -115,6 +115,11 @@ static void get_metrics(void *ctx, struct tg_admin_request *request)
     reply_or_503(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body, err != TG_ERR_OK);
 }
 
+static void add_library(void *ctx, const char *name, const char *version)
+{
+    tg_json_member_str(ctx, name, version);
+}
+
 static void get_version(void *ctx, struct tg_admin_request *request)
 {
     struct tg_buffer body = TG_BUFFER_INIT;
@@ -123,6 +128,10 @@ static void get_version(void *ctx, struct tg_admin_request *request)
     tg_json_begin_object(&w);
     tg_json_member_str(&w, "version", TG_VERSION);
     tg_json_member_str(&w, "build", tg_build_text());
+    tg_json_key(&w, "libraries");
+    tg_json_begin_object(&w);
+    tg_version_each_library(add_library, &w);
+    tg_json_end_object(&w);
     tg_json_end_object(&w);
     reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));
 }
@@ -297,6 +306,24 @@ static struct gather *gather_for(struct tg_server *server, struct tg_admin_reque
     return gather;
 }
 
+/* Every worker sent up to `limit` rows; together they are more. */
+static void write_limited(struct tg_json_writer *w, const struct gather *gather)
+{
+    struct tg_buffer list = TG_BUFFER_INIT;
+    struct tg_json_value array;
+    struct tg_json_value key;
+    struct tg_json_value row;
+    size_t cursor = 0;
+    size_t left = gather->limit;
+    if (tg_buffer_append_str(&list, "[") == TG_ERR_OK &&
+        tg_buffer_append(&list, tg_buffer_head(&gather->rows), gather->rows.len) == TG_ERR_OK &&
+        tg_buffer_append_str(&list, "]") == TG_ERR_OK &&
+        tg_json_parse((const char *)tg_buffer_head(&list), list.len, &array, NULL) == TG_ERR_OK)
+        for (; left > 0 && tg_json_next(&array, &cursor, &key, &row); left--)
+            tg_json_raw(w, row.raw, row.len);
+    tg_buffer_fini(&list);
+}
+
 static void finish_list(struct gather *gather, struct tg_admin_request *request)
 {
     struct tg_buffer body = TG_BUFFER_INIT;
@@ -306,8 +333,7 @@ static void finish_list(struct gather *gather, struct tg_admin_request *request)
     tg_json_member_uint(&w, "limit", gather->limit);
     tg_json_key(&w, "connections");
     tg_json_begin_array(&w);
-    if (gather->rows.len > 0)
-        tg_json_raw(&w, tg_buffer_head(&gather->rows), gather->rows.len);
+    write_limited(&w, gather);
     tg_json_end_array(&w);
     tg_json_end_object(&w);
     reply_or_503(request, 200, NULL, &body, tg_json_writer_failed(&w));

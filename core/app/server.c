@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "app/script_options.h"
 #include "app/server_internal.h"
 #include "app/task.h"
 #include "base/clock.h"
@@ -182,25 +183,6 @@ void tg_server_drain(struct tg_server *server, const char *why)
 
 /* --- create, run, destroy ---------------------------------------------------------------------------- */
 
-static void copy_script_options(struct tg_server *server)
-{
-    const struct tg_config *config = server->config;
-    server->script_options = tg_xcalloc(config->options_count + 1, sizeof(struct tg_script_option));
-    for (size_t i = 0; i < config->options_count; i++) {
-        const struct tg_config_option *from = &config->options[i];
-        server->script_options[i] = (struct tg_script_option){
-            .path = from->path,
-            .kind = (enum tg_script_option_kind)from->kind,
-            .text = from->text,
-            .from_text = from->source == TG_SOURCE_ENV || from->source == TG_SOURCE_FLAG,
-        };
-    }
-}
-_Static_assert((int)TG_OPTION_STRING == (int)TG_SCRIPT_OPTION_STRING &&
-                   (int)TG_OPTION_NUMBER == (int)TG_SCRIPT_OPTION_NUMBER &&
-                   (int)TG_OPTION_BOOL == (int)TG_SCRIPT_OPTION_BOOL,
-               "ops and script count option kinds alike");
-
 /* fds is a table of worker_count rows, one column an address. */
 static enum tg_err bind_all(struct tg_server *server, int *fds, struct tg_error *error)
 {
@@ -308,7 +290,7 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     server->worker_count = (size_t)config->workers;
     server->workers = tg_xcalloc(server->worker_count, sizeof(struct tg_worker *));
     server->bound = tg_xcalloc(config->listen.count + 1, sizeof *server->bound);
-    copy_script_options(server);
+    server->script_options = tg_script_options_from(config);
     enum tg_err err = tg_watchdog_start(error);
     if (err == TG_ERR_OK)
         err = create_workers(server, error);

@@ -15,23 +15,33 @@ const char *tg_build_text(void)
     return TG_BUILD;
 }
 
-int tg_command_version(int argc, char **argv)
+void tg_version_each_library(void (*fn)(void *ctx, const char *name, const char *version),
+                             void *ctx)
 {
     char luajit[64];
     char mbedtls[TG_HASH_VERSION_SIZE];
-    const char *number;
 
+    tg_script_luajit_version(luajit, sizeof luajit);
+    tg_hash_library_version(mbedtls);
+    fn(ctx, "luajit", strncmp(luajit, "LuaJIT ", 7) == 0 ? luajit + 7 : luajit);
+    fn(ctx, "libuv", uv_version_string());
+    fn(ctx, "llhttp", tg_http_parser_version());
+    fn(ctx, "wslay", tg_ws_library_version());
+    fn(ctx, "mbedtls", mbedtls);
+}
+
+static void print_library(void *ctx, const char *name, const char *version)
+{
+    (void)ctx;
+    printf("%-8s %s\n", name, version);
+}
+
+int tg_command_version(int argc, char **argv)
+{
     if (argc > 1)
         return tg_command_usage_error(argv[0], "takes no arguments");
-    tg_script_luajit_version(luajit, sizeof luajit);
-    number = strncmp(luajit, "LuaJIT ", 7) == 0 ? luajit + 7 : luajit;
-    tg_hash_library_version(mbedtls);
     printf("tidegate %s\n", TG_VERSION);
     printf("build    %s\n", tg_build_text());
-    printf("LuaJIT   %s\n", number);
-    printf("libuv    %s\n", uv_version_string());
-    printf("llhttp   %s\n", tg_http_parser_version());
-    printf("wslay    %s\n", tg_ws_library_version());
-    printf("mbedTLS  %s\n", mbedtls);
+    tg_version_each_library(print_library, NULL);
     return TG_EXIT_OK;
 }

@@ -65,6 +65,8 @@ static struct tg_hub_options hub_options(const struct tg_worker_options *options
         /* Rounded up, so that a small limit does not become none. */
         .max_connections = (config->max_connections + workers - 1) / workers,
         .strict = config->strict,
+        .allowed_origins = (const char *const *)config->allowed_origins.items,
+        .allowed_origin_count = config->allowed_origins.count,
     };
 }
 

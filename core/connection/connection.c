@@ -113,7 +113,9 @@ void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook, const struct tg_
     case TG_HOOKS:
         break;
     }
-    tg_buffer_fini(&conn->question);
+    /* An answer inside this one may have led to a question that is still under way. */
+    if (conn->asking == TG_ASKING_NONE)
+        tg_buffer_fini(&conn->question);
     if (conn->hub->draining)
         tg__drain(conn);
     tg__pump(conn);
@@ -380,14 +382,14 @@ void tg_conn_run_ended(struct tg_conn *conn)
     assert(conn->runs > 0);
     conn->runs--;
     conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
-    if (conn->runs > 0 || tg_conn_state(conn) != TG_PROCESSING)
+    if (conn->runs > 0 || conn->ending || tg_conn_state(conn) != TG_PROCESSING)
         return;
     bool missing = conn->degraded_reason != NULL;
     enum tg_state to = missing ? TG_DEGRADED : TG_PROCESSING_READY;
     if (tg__move(conn, to, "last run ended") != TG_ERR_OK)
         return;
     if (missing)
-        tg__arm_retry(conn);
+        tg__resume_retry(conn);
     else
         tg__arm_idle(conn);
     if (conn->hub->draining)

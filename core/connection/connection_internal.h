@@ -164,6 +164,8 @@ void tg__on_setup_deadline(struct tg_timer *timer);
 void tg__on_close_deadline(struct tg_timer *timer);
 void tg__arm_idle(struct tg_conn *conn);
 void tg__arm_retry(struct tg_conn *conn);
+/* After a run, while degraded: goes on with the retry that was pending before it. */
+void tg__resume_retry(struct tg_conn *conn);
 void tg__arm_keepalive(struct tg_conn *conn);
 void tg__arm_expiry(struct tg_conn *conn);
 void tg__heard_from_peer(struct tg_conn *conn);

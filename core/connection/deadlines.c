@@ -24,6 +24,14 @@ static void arm(struct tg_conn *conn, struct tg_timer *timer, uint64_t delay_ms,
         tg__lose(conn, 1006, "out of memory");
 }
 
+/* What comes before may have ended the connection; the close deadline is then its only timer. */
+static void arm_while_open(struct tg_conn *conn, struct tg_timer *timer, uint64_t delay_ms,
+                           tg_timer_fn fn)
+{
+    if (tg_conn_is_open(conn))
+        arm(conn, timer, delay_ms, fn);
+}
+
 void tg__arm_phase(struct tg_conn *conn, uint64_t delay_ms, tg_timer_fn fn)
 {
     arm(conn, &conn->phase_timer, delay_ms, fn);
@@ -71,14 +79,14 @@ static void on_idle_due(struct tg_timer *timer)
 
 void tg__arm_idle(struct tg_conn *conn)
 {
-    tg__arm_phase(conn, tg__options(conn)->idle_after_ms, on_idle_due);
+    arm_while_open(conn, &conn->phase_timer, tg__options(conn)->idle_after_ms, on_idle_due);
 }
 
 static void on_retry_due(struct tg_timer *timer)
 {
     struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
     if (tg_conn_state(conn) != TG_DEGRADED)
-        return; /* a run is under way; armed again when it has ended */
+        return; /* a run is under way; see tg__resume_retry */
     if (conn->asking != TG_ASKING_NONE) {
         tg__arm_phase(conn, tg__options(conn)->prepare_retry_ms, on_retry_due);
         return;
@@ -103,7 +111,13 @@ void tg__arm_retry(struct tg_conn *conn)
     if (delay > options->prepare_retry_max_ms)
         delay = options->prepare_retry_max_ms;
     conn->retry_delay_ms = delay;
-    tg__arm_phase(conn, delay, on_retry_due);
+    arm_while_open(conn, &conn->phase_timer, delay, on_retry_due);
+}
+
+void tg__resume_retry(struct tg_conn *conn)
+{
+    if (!tg_timer_running(&conn->phase_timer)) /* it came due during the run */
+        arm_while_open(conn, &conn->phase_timer, 0, on_retry_due);
 }
 
 static void on_keepalive(struct tg_timer *timer)
@@ -121,14 +135,15 @@ static void on_keepalive(struct tg_timer *timer)
     } else {
         conn->awaiting_pong = true;
         tg__send_control(conn, TG_WS_PING, NULL, 0);
-        arm(conn, &conn->keepalive_timer, options->pong_timeout_ms, on_keepalive);
+        arm_while_open(conn, &conn->keepalive_timer, options->pong_timeout_ms, on_keepalive);
     }
 }
 
 void tg__arm_keepalive(struct tg_conn *conn)
 {
     if (tg__options(conn)->ping_interval_ms > 0)
-        arm(conn, &conn->keepalive_timer, tg__options(conn)->ping_interval_ms, on_keepalive);
+        arm_while_open(conn, &conn->keepalive_timer, tg__options(conn)->ping_interval_ms,
+                       on_keepalive);
 }
 
 void tg__heard_from_peer(struct tg_conn *conn)
@@ -166,8 +181,7 @@ static void on_expiry(struct tg_timer *timer)
         conn->expiry_noticed = true;
         send_expiring(conn);
     }
-    if (tg_conn_is_open(conn))
-        tg__arm_expiry(conn);
+    tg__arm_expiry(conn);
 }
 
 void tg__arm_expiry(struct tg_conn *conn)
@@ -181,5 +195,5 @@ void tg__arm_expiry(struct tg_conn *conn)
     if (!conn->expiry_noticed)
         wait_ms = wait_ms > notice_ms ? wait_ms - notice_ms : fmin(wait_ms, 100.0);
     wait_ms = fmin(fmax(ceil(wait_ms), 1.0), (double)EXPIRY_LOOK_MS);
-    arm(conn, &conn->expiry_timer, (uint64_t)wait_ms, on_expiry);
+    arm_while_open(conn, &conn->expiry_timer, (uint64_t)wait_ms, on_expiry);
 }

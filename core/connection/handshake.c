@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/utf8.h"
@@ -132,6 +133,19 @@ static bool is_health_check(const struct tg_http *http)
            text_is(tg_http_method(http), "GET");
 }
 
+/* Only browsers send Origin, and they cannot be made to lie about it (RFC 6454 §7). */
+static bool origin_allowed(const struct tg_conn *conn)
+{
+    const struct tg_hub_options *options = tg__options(conn);
+    const char *origin = tg_request_header(conn->request, "origin");
+    if (options->allowed_origin_count == 0 || origin == NULL)
+        return true;
+    for (size_t i = 0; i < options->allowed_origin_count; i++)
+        if (strcasecmp(options->allowed_origins[i], origin) == 0)
+            return true;
+    return false;
+}
+
 static void head_complete(struct tg_conn *conn)
 {
     char remote[TG_ADDRESS_SIZE];
@@ -152,6 +166,11 @@ static void head_complete(struct tg_conn *conn)
     if (tg_upgrade_check(conn->http, &refusal) != TG_ERR_OK) {
         tg__handshake_refuse(conn, refusal.status, refusal.why, refusal.extra, TG_FAILED,
                              "upgrade: bad request");
+        return;
+    }
+    if (!origin_allowed(conn)) {
+        tg__handshake_refuse(conn, 403, "this origin may not connect (allowed_origins)", NULL,
+                             TG_FAILED, "upgrade: origin not allowed");
         return;
     }
     if (conn->hub->draining) {

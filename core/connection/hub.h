@@ -26,6 +26,9 @@ struct tg_hub_options {
     size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
     size_t max_connections; /* of this worker; 0: no limit */
     bool strict;
+    /* Origins that browsers may connect from; none: any. Borrowed. */
+    const char *const *allowed_origins;
+    size_t allowed_origin_count;
 };
 
 /* Borrowed until destroy: net, timers, metrics. */

@@ -25,7 +25,7 @@ void tg__refused_by_hook(struct tg_conn *conn, const char *what, int deny_code,
     const char *reason = result->reason;
     int code = 1011;
     if (result->outcome == TG_HOOK_DENIED_OUTCOME) {
-        code = result->status != 0 ? result->status : deny_code;
+        code = tg_ws_close_code_valid(result->status) ? result->status : deny_code;
         tg_conn_fail(conn, code, what, reason == NULL ? "refused" : reason);
         return;
     }
@@ -57,7 +57,8 @@ void tg__setup_start(struct tg_conn *conn)
 {
     tg__arm_phase(conn, tg__options(conn)->auth_timeout_ms, tg__on_setup_deadline);
     tg__arm_keepalive(conn);
-    ask_authenticate(conn, NULL, 0);
+    if (tg_conn_is_open(conn)) /* lost, when a timer could not be set */
+        ask_authenticate(conn, NULL, 0);
 }
 
 static bool is_authenticate(const struct tg_inbox_message *message)
@@ -109,6 +110,8 @@ static void authenticated(struct tg_conn *conn, const struct tg_hook_result *res
            tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version));
     tg__arm_phase(conn, tg__options(conn)->setup_timeout_ms, tg__on_setup_deadline);
     tg__arm_expiry(conn);
+    if (!tg_conn_is_open(conn)) /* lost, when a timer could not be set */
+        return;
     if (tg__hook_defined(conn, TG_HOOK_CREATE_CONTEXT)) {
         tg__ask(conn, TG_HOOK_CREATE_CONTEXT, &(struct tg_hook_input){0});
         return;

@@ -296,6 +296,9 @@ static void finish(struct tg_call *call, enum tg_call_outcome outcome, int resul
     if (tell)
         call->on_done(call, outcome, results, text, traceback);
     give_coroutine_back(call, outcome == TG_CALL_OK);
+    /* LuaJIT does not collect when an allocation fails: what the call left must not fail the next one. */
+    if (outcome == TG_CALL_MEMORY)
+        run_unlimited(generation, l_collect, NULL);
     tg_list_remove(&call->node);
     generation->call_count--;
     tg_free(call);
@@ -308,8 +311,6 @@ static void finish_failed(struct tg_call *call, struct failure *failure)
     struct tg_generation *generation = call->generation;
 
     failure->traceback = traceback_of(generation, call->co);
-    if (failure->outcome == TG_CALL_MEMORY)
-        run_unlimited(generation, l_collect, NULL);
     finish(call, failure->outcome, 0, failure->error.text, failure->traceback);
     tg_free(failure->traceback);
 }

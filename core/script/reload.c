@@ -127,7 +127,8 @@ static void finish(struct tg_reload *reload)
     reload->result.at_ms = tg_clock_wall_ms();
     reload->last = reload->result;
     reload->has_last = true;
-    reload->counts[reload->last.err == TG_ERR_OK]++;
+    if (reload->last.previous[0] != '\0') /* the first load is no reload */
+        reload->counts[reload->last.err == TG_ERR_OK]++;
     tg_source_release(reload->source);
     reload->source = NULL;
     log_result(reload);

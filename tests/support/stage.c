@@ -190,6 +190,19 @@ static const char *failed_line(void)
     return NULL;
 }
 
+void stage_send_clients_home(struct stage *stage)
+{
+    struct bench *bench = &stage->bench;
+    for (size_t i = 0; i < bench->client_count; i++) {
+        bench_close_client(&bench->clients[i]);
+        free(bench->clients[i].in);
+        free(bench->clients[i].frame);
+        memset(&bench->clients[i], 0, sizeof bench->clients[i]);
+    }
+    bench->client_count = 0;
+    BENCH_UNTIL(bench, tg_hub_count(bench->hub) == 0);
+}
+
 void stage_run(struct stage *stage, const char *code)
 {
     struct bench *bench = &stage->bench;
@@ -203,8 +216,7 @@ void stage_run(struct stage *stage, const char *code)
         if (strstr(frame.data, "reached_the_end") != NULL)
             break;
     }
-    bench_close_client(client);
-    BENCH_UNTIL(bench, tg_hub_count(bench->hub) == 0);
+    stage_send_clients_home(stage);
 }
 
 const char *stage_error(struct stage *stage, const char *code)
@@ -220,8 +232,7 @@ const char *stage_error(struct stage *stage, const char *code)
             fail_msg("should have raised: %s", code);
         frame = bench_read(bench, client);
     }
-    bench_close_client(client);
-    BENCH_UNTIL(bench, tg_hub_count(bench->hub) == 0);
+    stage_send_clients_home(stage);
     return failed_line() == NULL ? "" : failed_line();
 }
 
@@ -248,7 +259,6 @@ const char *stage_agent(struct stage *stage, const char *code, char *events, siz
         if (used < size)
             used += (size_t)snprintf(events + used, size - used, "%s\n", frame.data);
     }
-    bench_close_client(client);
-    BENCH_UNTIL(bench, tg_hub_count(bench->hub) == 0);
+    stage_send_clients_home(stage);
     return text;
 }

@@ -44,6 +44,9 @@ const char *stage_error(struct stage *stage, const char *code);
  * events are in `events`, one a line. */
 const char *stage_agent(struct stage *stage, const char *code, char *events, size_t size);
 
+/* Closes every client and waits until the connections are gone: the bench has few places for clients. */
+void stage_send_clients_home(struct stage *stage);
+
 /* Everything captured so far, for messages. */
 const char *stage_log(void);
 

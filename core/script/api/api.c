@@ -3,10 +3,12 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/suggest.h"
 #include "connection/hub.h"
 #include "proto/websocket.h"
 #include "script/generation.h"
@@ -85,6 +87,16 @@ const char *tg_api_type_name(lua_State *L, int index)
     if (type == LUA_TUSERDATA && tg_view_is(L, index))
         return "a read-only table";
     return type == LUA_TNONE ? "nothing" : lua_typename(L, type);
+}
+
+const char *tg_api_suggest(const char *key, const char *const *names, size_t count)
+{
+    const char *near = tg_suggest(key, names, count);
+    for (size_t i = 0; near == NULL && strlen(key) > 2 && i < count; i++) {
+        if (strncmp(names[i], key, strlen(key)) == 0)
+            near = names[i];
+    }
+    return near;
 }
 
 void tg_api_set_metatable(lua_State *L, char *key, const luaL_Reg *metamethods)

@@ -32,6 +32,9 @@ void tg_api_value_text(struct lua_State *L, int index, char *out, size_t size);
 /* "nil", "table", … and what our own userdata are to people. */
 const char *tg_api_type_name(struct lua_State *L, int index);
 
+/* The name that `key` was probably meant to be: by spelling, or because it begins so; NULL: none. */
+const char *tg_api_suggest(const char *key, const char *const *names, size_t count);
+
 /* `key` (a static char's address) names a type's metatable in the registry. */
 void tg_api_set_metatable(struct lua_State *L, char *key, const struct luaL_Reg *metamethods);
 void tg_api_push_registry(struct lua_State *L, char *key);

@@ -16,7 +16,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/suggest.h"
 #include "base/utf8.h"
 #include "connection/connection.h"
 #include "script/api/api.h"
@@ -216,7 +215,7 @@ static int raise_unknown_field(lua_State *L, const char *key)
         names[count++] = fields[i].name;
     for (const luaL_Reg *row = methods; row->name != NULL; row++)
         names[count++] = row->name;
-    const char *near = tg_suggest(key, names, count);
+    const char *near = tg_api_suggest(key, names, count);
     if (near != NULL)
         return luaL_error(L, "conn has no field \"%s\"; did you mean \"%s\"?", key, near);
     return luaL_error(L, "conn has no field \"%s\" (your own data belongs into conn.session)", key);

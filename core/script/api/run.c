@@ -15,7 +15,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/suggest.h"
 #include "script/agents.h"
 #include "script/api/api.h"
 #include "script/api/conn.h"
@@ -211,7 +210,7 @@ static int l_run_index(lua_State *L)
     tg_api_value_text(L, 2, key, sizeof key);
     if (strcmp(key, "conn") == 0)
         return 1; /* its connection ended before the run began */
-    const char *near = tg_suggest(key, names, sizeof names / sizeof names[0]);
+    const char *near = tg_api_suggest(key, names, sizeof names / sizeof names[0]);
     if (near != NULL)
         return luaL_error(L, "run has no field \"%s\"; did you mean \"%s\"?", key, near);
     return luaL_error(L, "run has no field \"%s\"", key);

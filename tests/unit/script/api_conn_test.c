@@ -27,7 +27,7 @@ static void test_fields(void **state)
               "assert(conn.identity.user_id == 'ann' and conn.identity.roles[1] == 'writer')\n"
               "assert(conn.identity.roles.extra.level == 3 and #conn.identity.roles == 1)\n"
               "assert(conn.context.tenant == 'acme')\n"
-              "assert(conn.request.method == 'GET' and conn.request.path == '/')\n"
+              "assert(conn.request.method == 'GET' and conn.request.path:sub(1, 1) == '/')\n"
               "assert(conn.request.headers.upgrade:lower() == 'websocket')\n"
               "assert(conn.request.remote_address:match('^127%.0%.0%.1:%d+$'))\n"
               "assert(conn.request.tls == false and type(conn.request.query) == 'table')\n"
@@ -92,9 +92,9 @@ static void test_misuse_raises_at_the_line(void **state)
         {"conn:close('1000')", "conn:close: a close code"},
         {"conn:close(1000.5)", "conn:close: a close code"},
         {"conn:close(1000, {})", "conn:close: the reason must be text"},
-        {"return conn.user", "conn has no field \\\"user\\\"; did you mean \\\"user_id\\\"?"},
-        {"return conn.zzz", "your own data belongs into conn.session"},
-        {"return conn[1]", "conn has no field \\\"1\\\""},
+        {"local x = conn.user", "conn has no field \\\"user\\\"; did you mean \\\"user_id\\\"?"},
+        {"local x = conn.zzz", "your own data belongs into conn.session"},
+        {"local x = conn[1]", "conn has no field \\\"1\\\""},
         {"conn.name = 'x'", "belongs into conn.session.name"},
         {"conn.session = 7", "conn.session must be a table, got number"},
         {"conn.session = conn.identity", "tide.copy"},
