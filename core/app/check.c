@@ -1,12 +1,12 @@
-/* check.c - `tidegate check`: loads a policy as a server would, without serving, and says all that is
- * wrong with it.
+/* check.c - `tidegate check`: loads a policy as a worker would, without serving, and tells every mistake.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/commands.h"
 #include "app/config_sources.h"
 #include "app/run_options.h"
-#include "app/script_options.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "script/budget.h"
 #include "script/generation.h"
@@ -19,73 +19,95 @@ static void print_mistake(void *ctx, const char *text)
     (void)fprintf(stderr, "%s\n", text);
 }
 
-static void print_agent(void *ctx, const char *name)
+static void print_name(void *ctx, const char *name)
 {
-    const char **separator = ctx;
-    printf("%s%s", *separator, name);
-    *separator = ", ";
+    size_t *count = ctx;
+
+    (void)printf("%s%s", (*count)++ == 0 ? "" : ", ", name);
 }
 
-static void print_summary(struct tg_generation *generation, const struct tg_source *source)
+static void print_facts(const char *path, struct tg_generation *generation)
 {
-    const char *separator = ", agents: ";
-    printf("%s: ok, version %s", tg_source_path(source), tg_source_version(source));
-    tg_generation_each_agent(generation, print_agent, &separator);
-    printf("\n");
+    size_t hooks = 0, agents = 0;
+
+    (void)printf("%s: ok\nversion: %s\nhooks: ", path, generation->version);
+    tg_generation_each_hook(generation, print_name, &hooks);
+    (void)printf("\nagents: ");
+    tg_generation_each_agent(generation, print_name, &agents);
+    (void)printf("%s\n", agents == 0 ? "none" : "");
 }
 
-static int build(struct tg_script_env *env, struct tg_source *source)
+static struct tg_script_option *script_options(const struct tg_config *config)
 {
-    struct tg_generation *generation = NULL;
-    struct tg_mistakes mistakes = {.report = print_mistake};
-    if (tg_generation_build(&generation, env, source, &mistakes) != TG_ERR_OK) {
-        (void)fprintf(stderr, "%s: %zu mistake%s\n", tg_source_path(source), mistakes.count,
-                      mistakes.count == 1 ? "" : "s");
-        return TG_EXIT_FAILED;
+    struct tg_script_option *options =
+        tg_xcalloc(config->options_count + 1, sizeof(struct tg_script_option));
+
+    for (size_t i = 0; i < config->options_count; i++) {
+        const struct tg_config_option *from = &config->options[i];
+        options[i] = (struct tg_script_option){
+            .path = from->path,
+            .kind = (enum tg_script_option_kind)from->kind,
+            .text = from->text,
+            .from_text = from->source == TG_SOURCE_ENV || from->source == TG_SOURCE_FLAG,
+        };
     }
-    tg_source_seal(source);
-    print_summary(generation, source);
-    tg_generation_destroy(generation);
-    return TG_EXIT_OK;
+    return options;
 }
 
-static int check_policy(const struct tg_config *config)
+static enum tg_err check_source(const struct tg_config *config, struct tg_source *source,
+                                struct tg_meter *meter)
 {
-    struct tg_error error = {0};
+    struct tg_script_option *options = script_options(config);
+    struct tg_script_env env = {
+        .meter = meter,
+        .wall_budget_ms = config->script_wall_budget_ms,
+        .memory_max = config->script_memory,
+        .options = options,
+        .option_count = config->options_count,
+    };
+    struct tg_mistakes mistakes = {.report = print_mistake};
+    struct tg_generation *generation = NULL;
+    enum tg_err err = tg_generation_build(&generation, &env, source, &mistakes);
+
+    if (err == TG_ERR_OK)
+        print_facts(config->policy, generation);
+    tg_generation_destroy(generation);
+    tg_free(options);
+    return err;
+}
+
+static enum tg_err check(const struct tg_config *config)
+{
+    struct tg_error error = {.code = TG_ERR_OK};
     struct tg_source *source = NULL;
     struct tg_meter *meter = NULL;
-    int status = TG_EXIT_FAILED;
-    if (tg_source_read(&source, config->policy, &error) != TG_ERR_OK) {
+    enum tg_err err = tg_source_read(&source, config->policy, &error);
+
+    if (err == TG_ERR_OK)
+        err = tg_watchdog_start(&error);
+    if (err != TG_ERR_OK) {
         (void)fprintf(stderr, "%s\n", error.text);
-        return TG_EXIT_FAILED;
+        tg_source_release(source);
+        return err;
     }
-    struct tg_script_option *options = tg_script_options_from(config);
-    if (tg_watchdog_start(&error) != TG_ERR_OK ||
-        tg_meter_create(&meter, config->script_cpu_budget_ms) != TG_ERR_OK) {
-        (void)fprintf(stderr, "tidegate: the script watchdog could not be started\n");
-    } else {
-        struct tg_script_env env = {
-            .meter = meter,
-            .wall_budget_ms = config->script_wall_budget_ms,
-            .memory_max = config->script_memory,
-            .options = options,
-            .option_count = config->options_count,
-        };
-        status = build(&env, source);
-    }
+    err = tg_meter_create(&meter, config->script_cpu_budget_ms);
+    if (err == TG_ERR_OK)
+        err = check_source(config, source, meter);
+    else
+        (void)fprintf(stderr, "tidegate: %s\n", tg_err_text(err));
     tg_meter_destroy(meter);
     tg_watchdog_stop();
-    tg_free(options);
     tg_source_release(source);
-    return status;
+    return err;
 }
 
 int tg_command_check(int argc, char **argv)
 {
     struct tg_config config;
-    struct tg_error error = {0};
+    struct tg_error error = {.code = TG_ERR_OK};
     char *config_file = NULL;
     int status;
+
     tg_config_init(&config);
     if (tg_check_options_parse(argc, argv, &config, &config_file, &error) != TG_ERR_OK) {
         status = tg_command_usage_error(argv[0], error.text);
@@ -93,9 +115,11 @@ int tg_command_check(int argc, char **argv)
                tg_config_complete(&config, &error) != TG_ERR_OK) {
         (void)fprintf(stderr, "tidegate: %s\n", error.text);
         status = TG_EXIT_FAILED;
+    } else if (config.policy == NULL || config.policy[0] == '\0') {
+        status = tg_command_usage_error(argv[0], "which policy? Name a file or a folder");
     } else {
-        tg_log_configure(TG_LOG_WARN, config.log_format);
-        status = check_policy(&config);
+        tg_log_configure(config.log_level, config.log_format);
+        status = check(&config) == TG_ERR_OK ? TG_EXIT_OK : TG_EXIT_FAILED;
     }
     tg_config_fini(&config);
     return status;

@@ -268,7 +268,8 @@ static enum tg_err create_reload(struct tg_server *server)
 static enum tg_err create_loop(struct tg_server *server, struct tg_error *error)
 {
     enum tg_err err = TG_ERR_SYS;
-    if (uv_loop_init(&server->loop) == 0)
+    server->loop_open = uv_loop_init(&server->loop) == 0;
+    if (server->loop_open)
         err = tg_net_create(&server->net, &server->loop);
     if (err == TG_ERR_OK)
         err = tg_timers_create(&server->timers, &server->loop);
@@ -292,10 +293,11 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     server->bound = tg_xcalloc(config->listen.count + 1, sizeof *server->bound);
     server->script_options = tg_script_options_from(config);
     enum tg_err err = tg_watchdog_start(error);
-    if (err == TG_ERR_OK)
-        err = create_workers(server, error);
+    server->watched = err == TG_ERR_OK;
     if (err == TG_ERR_OK)
         err = create_loop(server, error);
+    if (err == TG_ERR_OK)
+        err = create_workers(server, error);
     if (err == TG_ERR_OK)
         err = tg__signals_start(server, error);
     if (err == TG_ERR_OK)
@@ -304,8 +306,19 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
         err = start_threads(server, error);
     if (err == TG_ERR_OK)
         *out = server;
-    /* On error the process ends with the message: what is open goes with it. */
+    else
+        tg_server_destroy(server);
     return err;
+}
+
+static void join_workers(struct tg_server *server)
+{
+    for (size_t i = 0; i < server->worker_count; i++)
+        if (server->workers[i] != NULL)
+            tg_worker_stop(server->workers[i]); /* all at once, then wait for each */
+    for (size_t i = 0; i < server->worker_count; i++)
+        if (server->workers[i] != NULL)
+            tg_worker_join(server->workers[i]);
 }
 
 int tg_server_run(struct tg_server *server)
@@ -313,32 +326,46 @@ int tg_server_run(struct tg_server *server)
     tg_reload_request(server->reload, "start", on_first_load, server);
     while (!server->stopped)
         (void)uv_run(&server->loop, UV_RUN_DEFAULT);
-    for (size_t i = 0; i < server->worker_count; i++)
-        tg_worker_stop(server->workers[i]);
-    for (size_t i = 0; i < server->worker_count; i++)
-        tg_worker_join(server->workers[i]);
+    join_workers(server);
     tg_log(TG_LOG_INFO, "server.stopped", tg_log_int("exit", server->exit_code));
     return server->exit_code;
+}
+
+static void close_loop(struct tg_server *server)
+{
+    tg_admin_destroy(server->admin);
+    tg__signals_stop(server);
+    if (server->mailbox != NULL)
+        tg_mailbox_close(server->mailbox);
+    tg_reload_destroy(server->reload);
+    if (server->timers != NULL) {
+        tg_timer_stop(server->timers, &server->deadline);
+        tg_timers_destroy(server->timers);
+    }
+    while (uv_run(&server->loop, UV_RUN_DEFAULT) != 0) {
+        /* until the last close callback: an earlier uv_stop ends one round early */
+    }
 }
 
 void tg_server_destroy(struct tg_server *server)
 {
     if (server == NULL)
         return;
-    tg_admin_destroy(server->admin);
-    tg__signals_stop(server);
-    tg_timer_stop(server->timers, &server->deadline);
-    tg_mailbox_close(server->mailbox);
-    tg_reload_destroy(server->reload);
-    tg_timers_destroy(server->timers);
-    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    server->stopped = true;
+    join_workers(server);
+    if (server->loop_open)
+        close_loop(server);
     for (size_t i = 0; i < server->worker_count; i++)
-        tg_worker_destroy(server->workers[i]);
-    tg_mailbox_destroy(server->mailbox);
-    tg_net_destroy(server->net);
+        if (server->workers[i] != NULL)
+            tg_worker_destroy(server->workers[i]);
+    if (server->mailbox != NULL)
+        tg_mailbox_destroy(server->mailbox);
+    if (server->net != NULL)
+        tg_net_destroy(server->net);
     tg_meter_destroy(server->meter);
-    tg_watchdog_stop();
-    if (uv_loop_close(&server->loop) != 0)
+    if (server->watched)
+        tg_watchdog_stop();
+    if (server->loop_open && uv_loop_close(&server->loop) != 0)
         tg_log(TG_LOG_ERROR, "server.handles_left");
     tg_free(server->workers);
     tg_free(server->bound);

@@ -35,6 +35,8 @@ struct tg_server {
     char admin_bound[TG_ADDRESS_SIZE];
     uint64_t started_ms;
     size_t drained; /* workers that are */
+    bool watched;   /* the script watchdog runs */
+    bool loop_open; /* and what is on it must be closed */
     bool serving;
     bool draining;
     bool stopped;

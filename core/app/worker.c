@@ -216,19 +216,26 @@ static void close_handles(struct tg_worker *worker)
     uv_close((uv_handle_t *)&worker->flush, NULL);
 }
 
-static void run_thread(void *arg)
+static void tear_down(struct tg_worker *worker)
 {
-    struct tg_worker *worker = arg;
-    create_host(worker);
-    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until stop */
     tg_host_destroy(worker->host);
     tg_runs_destroy(worker->runs);
     tg_hub_destroy(worker->hub);
     tg_timers_destroy(worker->timers);
     close_handles(worker);
-    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* close callbacks */
+    while (uv_run(&worker->loop, UV_RUN_DEFAULT) != 0) {
+        /* until the last close callback */
+    }
     tg_net_destroy(worker->net);
     tg_meter_destroy(worker->meter);
+}
+
+static void run_thread(void *arg)
+{
+    struct tg_worker *worker = arg;
+    create_host(worker);
+    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until stop */
+    tear_down(worker);
 }
 
 enum tg_err tg_worker_start(struct tg_worker *worker, struct tg_error *error)
@@ -237,16 +244,23 @@ enum tg_err tg_worker_start(struct tg_worker *worker, struct tg_error *error)
     if (rc != 0)
         return tg_error_set(error, TG_ERR_SYS, "a worker thread could not be started: %s",
                             uv_strerror(rc));
+    worker->started = true;
     return TG_ERR_OK;
 }
 
 void tg_worker_join(struct tg_worker *worker)
 {
+    if (!worker->started || worker->joined)
+        return;
+    tg_worker_stop(worker);
     (void)uv_thread_join(&worker->thread);
+    worker->joined = true;
 }
 
 void tg_worker_destroy(struct tg_worker *worker)
 {
+    if (!worker->started)
+        tear_down(worker);
     tg_mailbox_destroy(worker->mailbox);
     if (uv_loop_close(&worker->loop) != 0)
         tg_log(TG_LOG_ERROR, "worker.handles_left",

@@ -44,8 +44,9 @@ TG_MUST enum tg_err tg_worker_create(struct tg_worker **out,
 /* All workers, so that scripts can reach connections of others. Main thread, before start. */
 void tg_worker_set_peers(struct tg_worker *worker, struct tg_worker *const *peers, size_t count);
 TG_MUST enum tg_err tg_worker_start(struct tg_worker *worker, struct tg_error *error);
-/* Main thread: waits for the thread after tg_worker_stop, then frees. Only when no thread posts any more. */
+/* Main thread: stops the thread, if it was started, and waits for it. */
 void tg_worker_join(struct tg_worker *worker);
+/* Main thread, after the join of all workers: nobody may post to it any more. */
 void tg_worker_destroy(struct tg_worker *worker);
 
 const struct tg_metrics *tg_worker_metrics(const struct tg_worker *worker);

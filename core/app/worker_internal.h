@@ -29,6 +29,8 @@ struct tg_worker {
     struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
     struct tg_worker *const *peers; /* borrowed */
     size_t peer_count;
+    bool started; /* the thread runs, or has run */
+    bool joined;
     bool draining;
     bool drained_told;
 };

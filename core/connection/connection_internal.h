@@ -54,6 +54,7 @@ struct tg_conn {
     uint64_t retry_delay_ms;
 
     struct tg_inbox inbox;
+    size_t auth_checked; /* this many at the front are known to be no `authenticate` message */
     struct tg_buffer unread; /* bytes read but not decoded: behind a 101, or while paused */
     struct tg_buffer outbox;
     struct tg_list flush_node; /* on hub->to_flush while the outbox waits */

@@ -73,11 +73,17 @@ static bool is_authenticate(const struct tg_inbox_message *message)
 
 bool tg__setup_take_auth_message(struct tg_conn *conn)
 {
-    /* Others may stand before it; they keep their place and their order. */
+    /* Others may stand before it; they keep their place and their order. Nothing else takes from the
+     * inbox in this state, so none is looked at twice: a trickle of bytes costs no more than a burst. */
+    size_t index = 0;
     TG_LIST_EACH (node, next, &conn->inbox.messages) {
         struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
-        if (!is_authenticate(message))
+        if (index++ < conn->auth_checked)
             continue;
+        if (!is_authenticate(message)) {
+            conn->auth_checked++;
+            continue;
+        }
         tg_inbox_take(&conn->inbox, message);
         conn->wants_auth_message = false;
         ask_authenticate(conn, (const char *)message->data, message->len);

@@ -43,8 +43,8 @@
       "Time from authenticated to ready for messages.")                                            \
     X("limits.idle_after", idle_after_ms, DURATION, "DURATION", "60s", 1, MS_MAX, NULL,            \
       "Without a run or a message for this long a connection counts as idle.")                     \
-    X("limits.ping_interval", ping_interval_ms, DURATION, "DURATION", "30s", 1, MS_MAX, NULL,      \
-      "A connection that is silent for this long is pinged.")                                      \
+    X("limits.ping_interval", ping_interval_ms, DURATION, "DURATION", "30s", 0, MS_MAX, NULL,      \
+      "A connection that is silent for this long is pinged; 0: never.")                            \
     X("limits.pong_timeout", pong_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,        \
       "A ping that is not answered within this time ends the connection.")                         \
     X("limits.close_timeout", close_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX, NULL,       \

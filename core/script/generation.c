@@ -190,6 +190,15 @@ struct tg_generation *tg_generation_of(struct lua_State *L)
     return generation;
 }
 
+void tg_generation_each_hook(const struct tg_generation *generation,
+                             void (*fn)(void *ctx, const char *name), void *ctx)
+{
+    for (int hook = 0; hook < TG_HOOKS; hook++) {
+        if (generation->hook_refs[hook] != LUA_NOREF)
+            fn(ctx, tg_hook_names[hook]);
+    }
+}
+
 struct agent_names {
     int agents_ref;
     const char **names; /* owned by the caller; room for all */

@@ -98,6 +98,9 @@ void tg_generation_destroy(struct tg_generation *generation); /* call_count is 0
 /* The generation that a state (or any coroutine of it) belongs to. */
 struct tg_generation *tg_generation_of(struct lua_State *L);
 
+/* The hooks that the policy defines, in the order of their table. */
+void tg_generation_each_hook(const struct tg_generation *generation,
+                             void (*fn)(void *ctx, const char *name), void *ctx);
 /* Agent names, sorted, for `check` and GET /policy: calls fn for each. */
 void tg_generation_each_agent(struct tg_generation *generation, void (*fn)(void *ctx, const char *name),
                               void *ctx);

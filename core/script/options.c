@@ -16,11 +16,13 @@
 
 #include "base/suggest.h"
 #include "script/generation.h"
+#include "script/lines.h"
 #include "script/loader.h"
 #include "script/mistakes.h"
 #include "script/view.h"
 
 #define PATH_SIZE 128
+#define PLACE_SIZE 256
 #define DEPTH_MAX 8
 #define GROUP_MAX 128
 #define MISSING_MAX 16
@@ -41,13 +43,26 @@ struct declaration {
 
 struct reading {
     lua_State *L;
-    const char *where;
+    char where[PLACE_SIZE]; /* of what is looked at */
     struct tg_mistakes *mistakes;
     const struct tg_script_env *env;
     int values; /* index of the table behind tide.options */
     char missing[MISSING_MAX][PATH_SIZE];
     size_t missing_count;
 };
+
+/* Where the entry file declares this option, or options as a whole (path ""). */
+static void look_at(struct reading *r, const char *path)
+{
+    const struct tg_source_file *entry = tg_source_entry(tg_generation_of(r->L)->source);
+    char key[PATH_SIZE + sizeof "options."];
+
+    (void)snprintf(key, sizeof key, "options%s%s", path[0] != '\0' ? "." : "", path);
+    int line = tg_lines_of_key(entry->data, entry->len, key);
+    if (line == 0)
+        line = tg_lines_of_key(entry->data, entry->len, "options");
+    (void)snprintf(r->where, sizeof r->where, line > 0 ? "%.200s:%d" : "%.200s", entry->path, line);
+}
 
 /* --- the table of values ------------------------------------------------------------------------ */
 
@@ -242,6 +257,7 @@ static void declare_option(struct reading *r, const char *path, int index)
     struct declaration d = {.index = index};
 
     (void)snprintf(d.path, sizeof d.path, "%s", path);
+    look_at(r, path);
     check_fields(r, &d);
     if (!read_type(r, &d))
         return;
@@ -285,6 +301,24 @@ static bool is_declaration(lua_State *L, int index)
     return is;
 }
 
+/* What stands where a declaration is expected. */
+static void refuse_declaration(struct reading *r, const char *prefix, const char *name,
+                               const char *path)
+{
+    const char *near = tg_suggest(name, fields, FIELDS);
+
+    look_at(r, path);
+    if (near != NULL && strcmp(near, name) == 0 && prefix[0] != '\0')
+        tg_mistakes_add(r->mistakes,
+                        "%s: the option %s has no type; add type = \"string\", \"number\" or "
+                        "\"boolean\"",
+                        r->where, prefix);
+    else
+        tg_mistakes_add(r->mistakes,
+                        "%s: the option %s needs a declaration, as in { type = \"string\" }", r->where,
+                        path);
+}
+
 static void declare_group(struct reading *r, int group, const char *prefix, int depth)
 {
     lua_State *L = r->L;
@@ -297,9 +331,7 @@ static void declare_group(struct reading *r, int group, const char *prefix, int 
         int len = snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", names[i]);
         lua_getfield(L, group, names[i]);
         if (!lua_istable(L, -1) || len >= (int)sizeof path || depth == DEPTH_MAX)
-            tg_mistakes_add(r->mistakes,
-                            "%s: the option %s needs a declaration, as in { type = \"string\" }",
-                            r->where, lua_istable(L, -1) || prefix[0] == '\0' ? path : prefix);
+            refuse_declaration(r, prefix, names[i], path);
         else if (is_declaration(L, -1))
             declare_option(r, path, lua_gettop(L));
         else
@@ -318,6 +350,7 @@ static void report_missing(struct reading *r)
 
     if (r->missing_count == 0)
         return;
+    look_at(r, "");
     for (size_t i = 0; i < r->missing_count && used < sizeof list - 1; i++)
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
                                  r->missing[i]);
@@ -351,20 +384,19 @@ static void push_values(lua_State *L)
     lua_replace(L, -2);
 }
 
-void tg_options_declare(struct lua_State *L, int index, const char *where,
-                        struct tg_mistakes *mistakes)
+void tg_options_declare(struct lua_State *L, int index, struct tg_mistakes *mistakes)
 {
-    struct reading reading = {
-        .L = L, .where = where, .mistakes = mistakes, .env = tg_generation_of(L)->env};
+    struct reading reading = {.L = L, .mistakes = mistakes, .env = tg_generation_of(L)->env};
 
     luaL_checkstack(L, 16, "options");
     if (lua_isnil(L, index))
         return;
+    look_at(&reading, "");
     if (!lua_istable(L, index)) {
         tg_mistakes_add(mistakes,
                         "%s: options is a %s, not a table of declarations such as "
                         "{ api_key = { type = \"string\", required = true } }",
-                        where, luaL_typename(L, index));
+                        reading.where, luaL_typename(L, index));
         return;
     }
     push_values(L);

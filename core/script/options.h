@@ -19,9 +19,7 @@
 struct lua_State;
 struct tg_mistakes;
 
-/* Reads the declarations at `index` (nil: none) and completes tide.options. `where` begins each mistake
- * ("policy.lua:3"). May raise out of memory. */
-void tg_options_declare(struct lua_State *L, int index, const char *where,
-                        struct tg_mistakes *mistakes);
+/* Reads the declarations at `index` (nil: none) and completes tide.options. May raise out of memory. */
+void tg_options_declare(struct lua_State *L, int index, struct tg_mistakes *mistakes);
 
 #endif

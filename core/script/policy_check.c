@@ -280,6 +280,6 @@ void tg_policy_check(struct lua_State *L, int index, struct tg_generation *gener
     take_agents(c);
     check_others(c);
     lua_getfield(L, index, "options");
-    tg_options_declare(L, lua_gettop(L), place_of_key(c, "options"), mistakes);
+    tg_options_declare(L, lua_gettop(L), mistakes);
     lua_pop(L, 1);
 }

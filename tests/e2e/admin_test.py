@@ -112,7 +112,7 @@ class Facts(ServerTest):
         self.assertEqual(shown["id"], client.id)
         self.assertEqual(shown["user_id"], "ada")
         self.assertEqual(shown["state"], "processing_ready")
-        self.assertTrue(shown["remote"].startswith("127.0.0.1:"), shown)
+        self.assertTrue(shown["remote_address"].startswith("127.0.0.1:"), shown)
         self.assertEqual(len(shown["transitions"]), 4)
         self.assertEqual(
             shown["policy_version"], (await self.server.get("/policy"))["version"]

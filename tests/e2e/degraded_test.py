@@ -22,7 +22,8 @@ POLICY = open_policy(
 
 class Degraded(ServerTest):
     async def test_it_is_said_in_connection_ready_and_messages_are_answered(self):
-        server = await self.serve(POLICY, "--set", "limits.prepare_retry=1h")
+        server = await self.serve(POLICY, "--set", "limits.prepare_retry=1h",
+                                  "--set", "limits.prepare_retry_max=1h")
         client = await Client.ready(server)
         self.assertEqual(client.data["state"], "degraded")
         self.assertEqual(client.data["reason"], "the database is down")

@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from harness import Client, Raw, Refused, ServerTest, open_policy
+from harness import Client, ConnectionClosed, Raw, Refused, ServerTest, open_policy
 
 POLICY = open_policy(
     """
@@ -39,7 +39,7 @@ class Drain(ServerTest):
                 while True:
                     await client.answer("hello", "echo")
                     answers.release()
-            except Exception as error:  # ConnectionClosed, of whichever kind
+            except ConnectionClosed as error:
                 return client.ws.close_code, error
 
         talking = [asyncio.create_task(talk(client)) for client in clients]

@@ -32,6 +32,7 @@ from pathlib import Path
 warnings.simplefilter("ignore", DeprecationWarning)  # names that websockets keeps for old callers
 import websockets  # noqa: E402
 import websockets.exceptions  # noqa: E402
+from websockets.exceptions import ConnectionClosed  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("TIDEGATE_BIN", ROOT / "build/dev/tidegate"))
@@ -143,6 +144,8 @@ class Server:
             self.write(policy)
         command = [str(program), "run", str(self.policy)]
         command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", str(workers)]
+        # A test that ends with runs and connections open shall not wait for them. `args` may differ.
+        command += ["--set", "drain_timeout=1s", "--set", "limits.close_timeout=2s"]
         self.process = subprocess.Popen(
             command + list(args),
             stdin=subprocess.DEVNULL,
@@ -391,7 +394,7 @@ class Client:
 
     async def closed(self, timeout=DEADLINE):
         """(code, reason) once the connection is closed; messages still to come are dropped."""
-        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.receive(timeout)
         await asyncio.wait_for(self.ws.wait_closed(), timeout)

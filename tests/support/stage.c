@@ -29,10 +29,6 @@ static enum tg_err post(void *ctx, const struct tg_remote_order *order, uint64_t
     return TG_ERR_OK;
 }
 
-static enum tg_err run_start(void *host, struct tg_conn *conn, const struct tg_run_request *request);
-static enum tg_err run_cancel(void *host, struct tg_conn *conn, const char *run_id);
-static void runs_end(void *host, struct tg_conn *conn);
-
 static struct stage *staged; /* the upper's host pointer is the script host's */
 
 static enum tg_err run_start(void *host, struct tg_conn *conn, const struct tg_run_request *request)
@@ -148,10 +144,12 @@ void stage_load(struct stage *stage, const char *policy)
     assert_non_null(file);
     assert_int_equal(fputs(policy, file) >= 0, 1);
     assert_int_equal(fclose(file), 0);
-    if (tg_source_read(&source, path, &error) != TG_ERR_OK ||
-        tg_host_prepare(stage->host, source, &error) != TG_ERR_OK)
-        fail_msg("%s\n%s", error.text, policy);
+    if (tg_source_read(&source, path, &error) != TG_ERR_OK)
+        fail_msg("%s", error.text);
+    enum tg_err err = tg_host_prepare(stage->host, source, &error);
     tg_source_release(source);
+    if (err != TG_ERR_OK)
+        fail_msg("%s\n%s", error.text, policy);
     tg_host_commit(stage->host);
 }
 

@@ -26,6 +26,13 @@ struct tg_conn *tg_api_conn(lua_State *L, uint64_t serial)
     return env->hub == NULL ? NULL : tg_hub_find_serial(env->hub, serial);
 }
 
+bool tg_api_out_of_time(lua_State *L)
+{
+    const struct tg_generation *generation = tg_generation_of(L);
+    return generation != NULL && generation->env->meter != NULL &&
+           tg_meter_expired(generation->env->meter);
+}
+
 int tg_api_push_failure(lua_State *L, const char *why)
 {
     lua_pushnil(L);

@@ -2,6 +2,7 @@
 #ifndef TG_SCRIPT_API_API_H
 #define TG_SCRIPT_API_API_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,10 @@ struct tg_script_env;
 struct tg_script_env *tg_api_env(struct lua_State *L);
 /* The connection of that serial on this worker; NULL when it is gone. */
 struct tg_conn *tg_api_conn(struct lua_State *L, uint64_t serial);
+
+/* For C functions that loop over what a script gave them: true when the script's CPU budget is used up
+ * and they should stop. */
+bool tg_api_out_of_time(struct lua_State *L);
 
 /* Pushes true, or nil and the reason: what functions that can fail in an expected way return. */
 int tg_api_push_result(struct lua_State *L, enum tg_err err);

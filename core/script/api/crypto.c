@@ -14,7 +14,7 @@
 #include "script/api/json.h"
 
 #define RANDOM_BYTES_MAX (64 << 10)
-#define INPUT_BYTES_MAX ((size_t)8 << 20)
+#define INPUT_BYTES_MAX ((size_t)4 << 20)
 
 static const char *check_bytes(lua_State *L, int index, const char *name, size_t *len)
 {
@@ -23,7 +23,7 @@ static const char *check_bytes(lua_State *L, int index, const char *name, size_t
                    tg_api_type_name(L, index));
     const char *bytes = lua_tolstring(L, index, len);
     if (*len > INPUT_BYTES_MAX)
-        luaL_error(L, "%s: more than 8 MiB at once", name);
+        luaL_error(L, "%s: more than 4 MiB at once", name);
     return bytes;
 }
 

@@ -13,12 +13,16 @@
 #include <lua.h>
 
 #include "base/json_reader.h"
+#include "script/api/api.h"
 #include "script/api/json_marks.h"
+
+#define TIME_CHECK_EVERY 256
 
 struct decoder {
     lua_State *L;
     const char *at;
     const char *end;
+    unsigned made; /* values */
 };
 
 static void skip_blank(struct decoder *d)
@@ -119,6 +123,8 @@ static void push_object(struct decoder *d)
 static void push_value(struct decoder *d)
 {
     luaL_checkstack(d->L, 6, "JSON");
+    if (++d->made % TIME_CHECK_EVERY == 0 && tg_api_out_of_time(d->L))
+        luaL_error(d->L, "the JSON text took too long to read");
     switch (*d->at) {
     case '{':
         push_object(d);

@@ -5,7 +5,8 @@
  * refused rather than guessed. Numbers are written so that they read back as they were.
  *
  * I1  The walk is raw and needs no Lua memory after the stack is reserved.
- * I2  Each visited value writes at least one byte, so the size limit also bounds the time.
+ * I2  Each visited value writes at least one byte, so the size limit ends every walk; the CPU budget,
+ *     which cannot interrupt a C function, is asked on the way.
  */
 #include "script/api/json.h"
 
@@ -18,6 +19,7 @@
 #include <lua.h>
 
 #include "base/utf8.h"
+#include "script/api/api.h"
 #include "script/api/json_marks.h"
 #include "script/path.h"
 #include "script/view.h"
@@ -25,6 +27,7 @@
 #define DEPTH_MAX 64
 /* A list with at most this many slots may have any holes. */
 #define SPARSE_FREE 16
+#define TIME_CHECK_EVERY 256
 
 struct encoder {
     lua_State *L;
@@ -32,6 +35,7 @@ struct encoder {
     size_t bytes_max; /* of out->len */
     struct tg_error *error;
     struct tg_path path;
+    unsigned visited; /* values */
 };
 
 static enum tg_err refuse(struct encoder *e, enum tg_err code, const char *what)
@@ -242,6 +246,9 @@ static enum tg_err encode_value(struct encoder *e, int index)
     lua_State *L = e->L;
     size_t len = 0;
     const char *text;
+    if (++e->visited % TIME_CHECK_EVERY == 0 && tg_api_out_of_time(L))
+        return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to write as JSON",
+                            e->path.root);
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         return put(e, "null", 4);

@@ -23,7 +23,7 @@
 #include "script/plain.h"
 #include "script/view.h"
 
-#define COPY_BYTES_MAX ((size_t)16 << 20)
+#define COPY_BYTES_MAX ((size_t)2 << 20)
 
 static char marker_key;
 

@@ -101,9 +101,9 @@ static void test_encode_refuses(void **state)
         {"{[true] = 1}", "has a key that is no text"},
         {"json.array({x = 1})", "mixes"},
         {"(function() local t = {} t.t = t return t end)()", "nested too deeply"},
-        {"('x'):rep(17 * 1024 * 1024)", "larger than 16777216 bytes"},
+        {"('x'):rep(9 * 1024 * 1024)", "larger than 8388608 bytes"},
         {"(function() local t = ('x'):rep(99) for i = 1, 40 do t = {t, t} end return t end)()",
-         "larger than 16777216 bytes"},
+         "larger than 8388608 bytes"},
     };
     lua_State *L = *state;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -165,7 +165,7 @@ static void test_decode_refuses(void **state)
         "''",    "' '",    "'{'",       "'[1,]'",      "'{\"a\":}'",    "'01'",
         "'NaN'", "'nul'",  "'1 2'",     "'[1] x'",     "'\"\\255\"'",   "'\"\\\\ud800\"'",
         "'-'",   "'1e'",   "'Infinity'", "'{a:1}'",     "\"'x'\"",      "'[1}'",
-        "('['):rep(65) .. (']'):rep(65)", "('x'):rep(17 * 1024 * 1024)",
+        "('['):rep(65) .. (']'):rep(65)", "('x'):rep(9 * 1024 * 1024)",
     };
     lua_State *L = *state;
     for (size_t i = 0; i < COUNT(texts); i++) {
