@@ -17,6 +17,7 @@ void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg
                     const char *run_id, const char *agent)
 {
     char timestamp[TG_CLOCK_RFC3339_SIZE];
+    tg_conn_send_deferred(conn); /* before this event takes its number */
     tg_clock_rfc3339(tg_clock_wall_ms(), timestamp);
     event->body = TG_BUFFER_INIT;
     event->w = tg_json_writer_on(&event->body);

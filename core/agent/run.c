@@ -7,6 +7,7 @@
 #include "agent/event.h"
 #include "agent/run_internal.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 const char *const tg_run_outcome_names[TG_RUN_OUTCOMES] = {
@@ -15,9 +16,20 @@ const char *const tg_run_outcome_names[TG_RUN_OUTCOMES] = {
 #undef X
 };
 
+/* Deltas are joined up to this many bytes of text. */
+#define JOINED_DELTA_MAX ((size_t)16 << 10)
+
 static struct tg_conn *conn_of(const struct tg_run *run)
 {
     return run->unheard ? NULL : tg_hub_find_serial(run->runs->hub, run->conn_serial);
+}
+
+void tg__run_forget_delta(struct tg_run *run)
+{
+    struct tg_conn *conn = conn_of(run);
+    if (conn != NULL)
+        tg_conn_cancel_deferred(conn, &run->deferred);
+    tg_buffer_fini(&run->delta);
 }
 
 /* May an event be sent now? *conn is NULL for a run that goes on unheard. */
@@ -66,9 +78,44 @@ enum tg_err tg_run_thinking(struct tg_run *run, const char *text, size_t len)
     return send_text_event(run, TG_EVENT_THINKING, text, len);
 }
 
+static enum tg_err send_delta(struct tg_run *run, struct tg_conn *conn, const char *text,
+                              size_t len)
+{
+    struct tg_event_writer event;
+    tg_event_begin(&event, TG_EVENT_DELTA, conn, run->id, run->agent);
+    tg_json_key(&event.w, "text");
+    tg_json_strn(&event.w, text, len);
+    return tg_event_send(&event, conn);
+}
+
+/* Called by the connection, which has forgotten the deferral by then. */
+static void send_joined_delta(struct tg_deferred_send *deferred)
+{
+    struct tg_run *run = TG_CONTAINER_OF(deferred, struct tg_run, deferred);
+    struct tg_conn *conn = conn_of(run);
+    struct tg_buffer text = run->delta;
+    run->delta = TG_BUFFER_INIT;
+    if (text.len > 0 && conn != NULL && tg_conn_is_open(conn) &&
+        send_delta(run, conn, (const char *)tg_buffer_head(&text), text.len) != TG_ERR_OK)
+        tg_log(TG_LOG_DEBUG, "run.delta_lost",
+               tg_log_str("run", run->id)); /* as is the connection */
+    tg_buffer_fini(&text);
+}
+
+/* While the client's socket takes nothing, a stream of small deltas becomes a few large ones. */
 enum tg_err tg_run_delta(struct tg_run *run, const char *text, size_t len)
 {
-    return send_text_event(run, TG_EVENT_DELTA, text, len);
+    struct tg_conn *conn;
+    enum tg_err err = may_send(run, &conn);
+    if (err != TG_ERR_OK || conn == NULL)
+        return err;
+    if (!tg_conn_is_writing(conn) || run->delta.len + len > JOINED_DELTA_MAX)
+        return send_delta(run, conn, text, len);
+    if (tg_buffer_append(&run->delta, text, len) != TG_ERR_OK)
+        return send_delta(run, conn, text, len);
+    run->deferred.send = send_joined_delta;
+    tg_conn_defer_send(conn, &run->deferred);
+    return TG_ERR_OK;
 }
 
 static void write_tool_head(struct tg_event_writer *event, const struct tg_tool_call *call)
@@ -228,6 +275,7 @@ void tg_run_fail(struct tg_run *run, enum tg_run_outcome outcome, const char *co
 
 void tg_run_release(struct tg_run *run)
 {
+    tg__run_forget_delta(run);
     while (!tg_list_empty(&run->calls))
         drop_call(TG_CONTAINER_OF(run->calls.next, struct tg_tool_call, node));
     tg_list_remove(&run->of_runs);

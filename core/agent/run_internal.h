@@ -29,6 +29,8 @@ struct tg_run {
     struct tg_list of_conn; /* tg_conn_run_list while it is under way and heard */
     struct tg_list of_runs;
     struct tg_list calls;
+    struct tg_buffer delta;           /* text of deltas that wait to be sent as one */
+    struct tg_deferred_send deferred; /* them, on the connection */
     struct tg_timer timeout;
     struct tg_agent_metrics *metrics; /* borrowed from the worker's shard */
     char *agent;                      /* owned */
@@ -42,6 +44,8 @@ struct tg_run {
     char id[TG_RUN_ID_SIZE];
 };
 
+/* Drops what waits to be sent as one delta. */
+void tg__run_forget_delta(struct tg_run *run);
 TG_MUST enum tg_err tg__run_send_started(struct tg_run *run, const struct tg_run_request *request);
 
 #endif

@@ -147,6 +147,7 @@ enum tg_err tg_runs_cancel(struct tg_runs *runs, struct tg_conn *conn, const cha
 
 static void detach(struct tg_run *run, struct tg_conn *conn)
 {
+    tg__run_forget_delta(run);
     run->unheard = true;
     tg_list_remove(&run->of_conn);
     tg_conn_run_ended(conn);

@@ -108,7 +108,7 @@ enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
                                  struct tg_error *error)
 {
     const char *end;
-    const char *port;
+    const char *port = NULL;
     enum tg_err err = skip_scheme(&text, error);
 
     if (err == TG_ERR_OK)

@@ -29,10 +29,19 @@ static void on_accept_error(void *ctx, const char *why)
            tg_log_uint("worker", worker->options.index + 1));
 }
 
+/* While this runs the loop does not block in its poll. */
+static void on_busy(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
 static void on_flush(uv_prepare_t *handle)
 {
     struct tg_worker *worker = handle->data;
-    tg_hub_flush(worker->hub);
+    if (tg_hub_flush(worker->hub))
+        (void)uv_idle_start(&worker->busy, on_busy);
+    else
+        (void)uv_idle_stop(&worker->busy);
     if (!worker->draining || worker->drained_told || tg_hub_count(worker->hub) > 0 ||
         tg_runs_count(worker->runs) > 0)
         return;
@@ -53,6 +62,7 @@ static struct tg_hub_options hub_options(const struct tg_worker_options *options
         .ping_interval_ms = config->ping_interval_ms,
         .pong_timeout_ms = config->pong_timeout_ms,
         .close_timeout_ms = config->close_timeout_ms,
+        .outbox_timeout_ms = config->outbox_timeout_ms,
         .expiry_notice_ms = config->expiry_notice_ms,
         .prepare_retry_ms = config->prepare_retry_ms,
         .prepare_retry_max_ms = config->prepare_retry_max_ms,
@@ -183,6 +193,7 @@ enum tg_err tg_worker_create(struct tg_worker **out, const struct tg_worker_opti
     worker->flush.data = worker;
     (void)uv_prepare_init(&worker->loop, &worker->flush);
     (void)uv_prepare_start(&worker->flush, on_flush);
+    (void)uv_idle_init(&worker->loop, &worker->busy);
     *out = worker;
     return TG_ERR_OK;
 }
@@ -214,6 +225,7 @@ static void close_handles(struct tg_worker *worker)
         tg_listener_stop(worker->listeners[i]);
     tg_mailbox_close(worker->mailbox);
     uv_close((uv_handle_t *)&worker->flush, NULL);
+    uv_close((uv_handle_t *)&worker->busy, NULL);
 }
 
 static void tear_down(struct tg_worker *worker)

@@ -60,6 +60,30 @@ TG_MUST enum tg_err tg_conn_store_session(struct tg_conn *conn, const void *data
  * TG_ERR_LIMIT: the outbox is over its limit and the connection is being ended with 1008. */
 TG_MUST enum tg_err tg_conn_send_text(struct tg_conn *conn, const void *data, size_t len);
 TG_MUST enum tg_err tg_conn_send_binary(struct tg_conn *conn, const void *data, size_t len);
+/* More waits to be sent than a client in good health lets pile up: senders that can wait should. */
+bool tg_conn_is_congested(const struct tg_conn *conn);
+/* One who waits for room; embed it. fn runs once, from the loop, with open false when the connection has
+ * ended. */
+struct tg_drain_waiter {
+    struct tg_list node;
+    void (*fn)(struct tg_drain_waiter *waiter, bool open);
+};
+/* Borrows the waiter until fn or tg_conn_stop_waiting. Nothing moving for limits.outbox_timeout while
+ * somebody waits ends the connection with 1008. */
+TG_MUST enum tg_err tg_conn_wait_drained(struct tg_conn *conn, struct tg_drain_waiter *waiter);
+void tg_conn_stop_waiting(struct tg_drain_waiter *waiter);
+
+/* Something that is written out only when the socket takes more, or before anything else is sent on the
+ * connection, so that what piles up meanwhile can be joined. At most one a connection; borrowed until
+ * `send` has run or it is cancelled. */
+struct tg_deferred_send {
+    void (*send)(struct tg_deferred_send *deferred);
+};
+bool tg_conn_is_writing(const struct tg_conn *conn); /* the socket does not take more right now */
+void tg_conn_defer_send(struct tg_conn *conn, struct tg_deferred_send *deferred);
+void tg_conn_send_deferred(struct tg_conn *conn);
+void tg_conn_cancel_deferred(struct tg_conn *conn, struct tg_deferred_send *deferred);
+
 /* {"type":"error",…}; id is JSON or NULL. */
 void tg_conn_send_error(struct tg_conn *conn, const char *code, const char *message, const char *id,
                         size_t id_len);

@@ -5,6 +5,7 @@
  *   setup.c       authenticate … connection_ready       receive.c    bytes to messages, pausing
  *   dispatch.c    a message to what answers it          outbox.c     sending, flushing, slow clients
  *   deadlines.c   timers                                ending.c     closing, failing, the last hook
+ *   congestion.c  a client that reads too slowly
  */
 #ifndef TG_CONNECTION_CONNECTION_INTERNAL_H
 #define TG_CONNECTION_CONNECTION_INTERNAL_H
@@ -54,10 +55,12 @@ struct tg_conn {
     uint64_t retry_delay_ms;
 
     struct tg_inbox inbox;
-    size_t auth_checked; /* this many at the front are known to be no `authenticate` message */
+    size_t auth_checked;     /* this many at the front are known to be no `authenticate` message */
     struct tg_buffer unread; /* bytes read but not decoded: behind a 101, or while paused */
     struct tg_buffer outbox;
-    struct tg_list flush_node; /* on hub->to_flush while the outbox waits */
+    struct tg_list flush_node;         /* on hub->to_flush while the outbox waits */
+    struct tg_congestion *congestion;  /* owned; NULL while the client keeps up */
+    struct tg_deferred_send *deferred; /* borrowed from agent/; NULL: none */
 
     enum tg_hook asking;       /* TG_ASKING_NONE: no hook under way */
     struct tg_buffer question; /* copy of the message that a suspended hook is about */
@@ -154,6 +157,7 @@ void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *resul
 /* outbox.c */
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len);
 void tg__flush_later(struct tg_conn *conn);
+void tg__slow_client(struct tg_conn *conn); /* counts it and ends it with 1008 */
 void tg__flush(struct tg_conn *conn);
 size_t tg__outbox_bytes(const struct tg_conn *conn);
 /* Sends the JSON in `body` unless the policy is plain; frees it. */

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/utf8.h"
-#include "connection/connection_internal.h"
+#include "connection/congestion.h"
 
 #define VALUE_SHOWN 64
 
@@ -51,6 +51,7 @@ static void begin_closing(struct tg_conn *conn, const char *what)
     stop_timers(conn);
     tg__stop_asking(conn);
     end_runs(conn);
+    tg_conn_send_deferred(conn);
     tg_inbox_fini(&conn->inbox);
     if (tg__move(conn, TG_CLOSING, what) != TG_ERR_OK ||
         tg_ws_encode_close(&conn->outbox, TG_WS_SERVER, conn->close_code, reason, strlen(reason)) !=
@@ -100,6 +101,7 @@ static void become_final(struct tg_conn *conn, enum tg_state to, const char *wha
     if (conn->stuck_in != 0)
         tg_counter_sub(&tg__metrics(conn)->stuck_now[conn->stuck_in - 1], 1);
     end_runs(conn);
+    tg__congestion_end(conn);
     tg_inbox_fini(&conn->inbox);
     if (conn->close_code != 0) {
         tg_counter_add(&tg__metrics(conn)->closes[tg_close_slot_of(conn->close_code)], 1);
@@ -163,6 +165,8 @@ void tg_conn_fail(struct tg_conn *conn, int code, const char *what, const char *
 void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
 {
     conn->peer_close_seen = true;
+    if (tg_state_is_final(tg_conn_state(conn)))
+        return; /* lost while an earlier message of the same read was answered */
     conn->clean = true;
     if (tg_conn_state(conn) == TG_CLOSING) {
         tg__finish(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "close handshake complete");

@@ -123,15 +123,22 @@ struct tg_conn *tg_hub_next(const struct tg_hub *hub, size_t *cursor)
     return tg_registry_next(&hub->registry, cursor);
 }
 
-void tg_hub_flush(struct tg_hub *hub)
+bool tg_hub_flush(struct tg_hub *hub)
 {
-    /* A flush may queue again (a drain, a close), so take from the front until it is empty. */
-    for (struct tg_list *node = tg_list_first(&hub->to_flush); node != NULL;
-         node = tg_list_first(&hub->to_flush)) {
+    struct tg_list now;
+    if (tg_list_empty(&hub->to_flush))
+        return false;
+    /* Moved to a list of its own: what the flushes queue anew waits for the next round. */
+    now = hub->to_flush;
+    now.next->prev = &now;
+    now.prev->next = &now;
+    tg_list_init(&hub->to_flush);
+    for (struct tg_list *node = tg_list_first(&now); node != NULL; node = tg_list_first(&now)) {
         struct tg_conn *conn = TG_CONTAINER_OF(node, struct tg_conn, flush_node);
         tg_list_remove(node);
         tg__flush(conn);
     }
+    return !tg_list_empty(&hub->to_flush);
 }
 
 /* Ending a connection may run hooks, which may add or remove entries: walk a copy of the serials. */

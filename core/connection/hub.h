@@ -21,6 +21,7 @@ struct tg_hub_options {
     uint8_t worker; /* 1..255 */
     uint64_t handshake_timeout_ms, auth_timeout_ms, setup_timeout_ms, idle_after_ms;
     uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms;
+    uint64_t outbox_timeout_ms; /* nothing written while senders wait */
     uint64_t expiry_notice_ms, prepare_retry_ms, prepare_retry_max_ms;
     size_t max_message, max_header;
     size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
@@ -55,8 +56,9 @@ struct tg_conn *tg_hub_find_serial(const struct tg_hub *hub, uint64_t serial);
 struct tg_conn *tg_hub_next(const struct tg_hub *hub, size_t *cursor);
 
 /* Writes out everything that was queued since the last call: at the end of each loop iteration, so that
- * all answers to one read leave in one write. */
-void tg_hub_flush(struct tg_hub *hub);
+ * all answers to one read leave in one write. True when more was queued meanwhile (scripts that waited
+ * for room went on): call again soon, after the loop has looked at its other events. */
+bool tg_hub_flush(struct tg_hub *hub);
 
 /* Begins the drain: connections without runs are closed with 1001 now, others when their last run
  * ends; new runs are refused; setup is cut short with 1001. Idempotent. */

@@ -6,7 +6,7 @@
  */
 #include "base/json_writer.h"
 #include "base/log.h"
-#include "connection/connection_internal.h"
+#include "connection/congestion.h"
 
 size_t tg__outbox_bytes(const struct tg_conn *conn)
 {
@@ -34,7 +34,9 @@ void tg__flush(struct tg_conn *conn)
 {
     if (conn->stream == NULL || tg_stream_is_writing(conn->stream))
         return;
+    tg_conn_send_deferred(conn);
     if (conn->outbox.len > 0) {
+        tg__congestion_handed(conn, conn->outbox.len);
         tg_counter_add(&tg__metrics(conn)->bytes[TG_OUT], conn->outbox.len);
         if (tg_stream_write(conn->stream, &conn->outbox) != TG_ERR_OK) {
             tg__lose(conn, 1006, "writing failed");
@@ -43,6 +45,7 @@ void tg__flush(struct tg_conn *conn)
     }
     if (!tg_stream_is_writing(conn->stream))
         all_written(conn);
+    tg__congestion_look(conn);
     /* A close that began inside a script could not go on reading from there. */
     if (conn->paused && conn->ending)
         tg__pump(conn);
@@ -60,25 +63,33 @@ static enum tg_err enqueue(struct tg_conn *conn, enum tg_ws_opcode opcode, const
 
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len)
 {
-    /* A peer that floods pings and reads nothing gets no more pongs than fit; the latest ones matter
-     * (RFC 6455 §5.5.3), and it will ask again. */
-    if (!tg_conn_is_open(conn) || tg__outbox_bytes(conn) > tg__options(conn)->outbox_bytes / 2)
+    if (!tg_conn_is_open(conn))
         return;
+    if (opcode == TG_WS_PONG && conn->stream != NULL && tg_stream_is_writing(conn->stream)) {
+        tg__congestion_keep_ping(conn, data, len);
+        return;
+    }
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][TG_MESSAGE_CONTROL], 1);
     if (enqueue(conn, opcode, data, len) != TG_ERR_OK)
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
 }
 
+void tg__slow_client(struct tg_conn *conn)
+{
+    if (!conn->ending)
+        tg_counter_add(&tg__metrics(conn)->slow_clients, 1);
+    tg_conn_fail(conn, 1008, "slow client", "client reads too slowly");
+}
+
 static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data,
                              size_t len)
 {
-    size_t queued = tg__outbox_bytes(conn);
     if (!tg_conn_is_open(conn))
         return TG_ERR_CLOSED;
+    tg_conn_send_deferred(conn);
+    size_t queued = tg__outbox_bytes(conn);
     if (queued > 0 && queued + len > tg__options(conn)->outbox_bytes) {
-        if (!conn->ending)
-            tg_counter_add(&tg__metrics(conn)->slow_clients, 1);
-        tg_conn_fail(conn, 1008, "slow client", "client reads too slowly");
+        tg__slow_client(conn);
         return TG_ERR_LIMIT;
     }
     if (enqueue(conn, opcode, data, len) != TG_ERR_OK) {

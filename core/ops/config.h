@@ -48,6 +48,7 @@ struct tg_config {
     uint64_t max_message, max_header,
         max_connections; /* max_connections 0: no limit; whole process */
     uint64_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
+    uint64_t outbox_timeout_ms;
     uint64_t expiry_notice_ms;
     uint64_t prepare_retry_ms, prepare_retry_max_ms;
     uint64_t runs_max_per_connection, runs_timeout_ms;

@@ -61,6 +61,8 @@
       "Bytes that wait for the policy before reading from that client pauses.")                    \
     X("limits.outbox_bytes", outbox_bytes, SIZE, "SIZE", "4MiB", KIB, GIB, NULL,                   \
       "Bytes that may wait for a slow client before it is closed (1008).")                         \
+    X("limits.outbox_timeout", outbox_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,    \
+      "A client that takes nothing for this long while agents wait for it is closed (1008).")      \
     X("limits.session_bytes", session_bytes, SIZE, "SIZE", "64KiB", 0, GIB, NULL,                  \
       "Largest conn.session, encoded.")                                                            \
     X("limits.expiry_notice", expiry_notice_ms, DURATION, "DURATION", "60s", 0, MS_MAX, NULL,      \

@@ -77,8 +77,7 @@ static void log_failure(const struct tg_call *call, const struct tg_run *run, co
                         const char *message, const char *traceback)
 {
     char id[TG_CONN_ID_SIZE] = "";
-    const struct tg_conn *conn =
-        tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
+    const struct tg_conn *conn = tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
     if (conn != NULL)
         tg_conn_id_text(conn, id);
     tg_log(TG_LOG_ERROR, "run.failed", tg_log_str("run", tg_run_id(run)),
@@ -123,8 +122,7 @@ static void on_agent_done(struct tg_call *call, enum tg_call_outcome outcome, in
         error_text = response.error.text;
     }
     if (outcome == TG_CALL_OK) {
-        tg_run_complete(job->run, (const char *)tg_buffer_head(&response.json),
-                        response.json.len);
+        tg_run_complete(job->run, (const char *)tg_buffer_head(&response.json), response.json.len);
     } else {
         log_failure(call, job->run, tg_call_outcome_names[outcome], error_text, traceback);
         fail_run(job->run, outcome);
@@ -206,8 +204,8 @@ static void start(void *host_ptr, struct tg_run *run, const struct tg_run_reques
     job->run = run;
     job->request = request;
     /* No wall budget: the run has a time-out of its own. */
-    job->call = tg_call_create(host->current, TG_CALL_RUN, tg_run_conn_serial(run), 0,
-                               on_agent_done, job);
+    job->call =
+        tg_call_create(host->current, TG_CALL_RUN, tg_run_conn_serial(run), 0, on_agent_done, job);
     if (job->call == NULL) {
         tg_free(job);
         refuse_run(run);

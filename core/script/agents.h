@@ -20,12 +20,12 @@ struct tg_run_ref {
 };
 
 struct tg_agent_job {
-    struct tg_run *run;     /* borrowed; released with the job */
-    struct tg_call *call;   /* borrowed until it ends */
-    struct tg_run_ref *ref; /* NULL: not made yet, or collected */
+    struct tg_run *run;                   /* borrowed; released with the job */
+    struct tg_call *call;                 /* borrowed until it ends */
+    struct tg_run_ref *ref;               /* NULL: not made yet, or collected */
     const struct tg_run_request *request; /* borrowed until the call has begun */
-    unsigned busy; /* C functions under way that use `run` */
-    bool over;     /* ended from outside while busy: the last one out releases */
+    unsigned busy;                        /* C functions under way that use `run` */
+    bool over; /* ended from outside while busy: the last one out releases */
 };
 
 /* Around every use of the run by the script API: an event that fails can end the connection and with

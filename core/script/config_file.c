@@ -285,7 +285,8 @@ enum tg_err tg_config_file_read(const char *path, tg_config_leaf_fn fn, void *ct
     if (err == TG_ERR_OK)
         err = run_on_budget(&config, error);
     if (err == TG_ERR_OK) {
-        qsort(config.leaves, config.count, sizeof *config.leaves, compare_leaves);
+        if (config.count > 1)
+            qsort(config.leaves, config.count, sizeof *config.leaves, compare_leaves);
         err = hand_on(&config, fn, ctx, error);
     }
     for (size_t i = 0; i < config.count; i++) {

@@ -16,13 +16,22 @@
 #define NAME_SIZE 96
 
 static char readable_key; /* in the metatable: the table behind */
+static char name_key;     /* in the metatable: what errors call it */
 static char frozen_key;   /* registry: table -> its frozen one */
+
+int tg_frozen_refuse_write(struct lua_State *L, int index)
+{
+    (void)lua_getmetatable(L, index);
+    lua_pushlightuserdata(L, &name_key);
+    lua_rawget(L, -2);
+    return luaL_error(L, "%s is read-only: a policy cannot change the library; keep your own "
+                         "functions in a table of your own",
+                      lua_tostring(L, -1));
+}
 
 static int l_frozen_newindex(lua_State *L)
 {
-    return luaL_error(L, "%s is read-only: a policy cannot change the library; keep your own "
-                         "functions in a table of your own",
-                      lua_tostring(L, lua_upvalueindex(1)));
+    return tg_frozen_refuse_write(L, 1);
 }
 
 void tg_frozen_open(struct lua_State *L)
@@ -32,10 +41,10 @@ void tg_frozen_open(struct lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-void tg_frozen_wrap_with(struct lua_State *L)
+void tg_frozen_wrap_with(struct lua_State *L, const char *name)
 {
     lua_newtable(L); /* readable, newindex, frozen */
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushvalue(L, -4);
     lua_setfield(L, -2, "__index");
     lua_pushvalue(L, -3);
@@ -44,6 +53,9 @@ void tg_frozen_wrap_with(struct lua_State *L)
     lua_setfield(L, -2, "__metatable");
     lua_pushlightuserdata(L, &readable_key);
     lua_pushvalue(L, -5);
+    lua_rawset(L, -3);
+    lua_pushlightuserdata(L, &name_key);
+    lua_pushstring(L, name);
     lua_rawset(L, -3);
     lua_setmetatable(L, -2);
     lua_replace(L, -3);
@@ -113,9 +125,8 @@ static void push_frozen(lua_State *L, int table, int cache, const char *name)
         lua_pushvalue(L, table);
     int readable = lua_gettop(L);
     lua_pushvalue(L, readable);
-    lua_pushstring(L, name);
-    lua_pushcclosure(L, l_frozen_newindex, 1);
-    tg_frozen_wrap_with(L);
+    lua_pushcfunction(L, l_frozen_newindex);
+    tg_frozen_wrap_with(L, name);
     lua_pushvalue(L, table);
     lua_pushvalue(L, -2);
     lua_rawset(L, cache);
@@ -157,16 +168,4 @@ void tg_frozen_unwrap(struct lua_State *L, int index)
     lua_pushlightuserdata(L, &readable_key);
     lua_rawget(L, -2);
     lua_remove(L, -2);
-}
-
-int tg_frozen_refuse_write(struct lua_State *L, int index)
-{
-    (void)lua_getmetatable(L, index);
-    lua_getfield(L, -1, "__newindex");
-    lua_replace(L, -2);
-    lua_pushvalue(L, index);
-    lua_pushnil(L);
-    lua_pushnil(L);
-    lua_call(L, 3, 0);
-    return luaL_error(L, "read-only");
 }

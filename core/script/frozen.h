@@ -17,12 +17,12 @@ void tg_frozen_open(struct lua_State *L);
 void tg_frozen_wrap(struct lua_State *L, const char *name);
 /* As wrap with one level, with a function for writes in place of our own: pops it from the top, the table
  * to read is below it. */
-void tg_frozen_wrap_with(struct lua_State *L);
+void tg_frozen_wrap_with(struct lua_State *L, const char *name);
 
 bool tg_frozen_is(struct lua_State *L, int index);
 /* Pushes the table behind; only where no script gets it. */
 void tg_frozen_unwrap(struct lua_State *L, int index);
-/* Raises what an assignment raises. */
+/* Raises, at the line of whoever called the running C function. */
 int tg_frozen_refuse_write(struct lua_State *L, int index);
 
 #endif

@@ -26,6 +26,9 @@
 #include "script/policy_check.h"
 #include "script/sandbox.h"
 
+/* More than an empty state needs. */
+#define NEW_STATE_BYTES ((size_t)64 << 10)
+
 /* An error outside protected mode: ours, and nothing can be trusted any more. */
 static int on_panic(lua_State *L)
 {
@@ -57,6 +60,10 @@ enum tg_err tg__generation_open(struct tg_generation *generation)
         generation->hook_refs[i] = LUA_NOREF;
     generation->agents_ref = LUA_NOREF;
     generation->memory_unlimited = true;
+    void *room = tg_alloc(NEW_STATE_BYTES); /* see tg_script_alloc */
+    if (room == NULL)
+        return TG_ERR_NOMEM;
+    tg_free(room);
     generation->L = lua_newstate(tg_script_alloc, generation);
     if (generation->L == NULL)
         return TG_ERR_NOMEM;
@@ -73,7 +80,7 @@ void tg__generation_close(struct tg_generation *generation)
         return;
     generation->memory_unlimited = true;
     lua_close(generation->L);
-    generation->L = NULL;
+    generation->L = NULL; /* not before: the allocator looks at it */
 }
 
 static int build_library(lua_State *L)

@@ -208,8 +208,7 @@ static void read_authenticate(lua_State *L, enum tg_hook hook, struct tg_hook_re
     else if (is_marker(L, TG_MARKER_NEED_MESSAGE))
         r->result.verdict = TG_VERDICT_NEED_MESSAGE;
     else if (!read_denied(L, r) && !read_reject(L, r, 4000))
-        read_bad(L, hook, r,
-                 "a table with user_id, or nil and a reason, or tide.need_message()");
+        read_bad(L, hook, r, "a table with user_id, or nil and a reason, or tide.need_message()");
 }
 
 static void read_upgrade(lua_State *L, enum tg_hook hook, struct tg_hook_reading *r)
@@ -271,8 +270,7 @@ static void read_route(lua_State *L, enum tg_hook hook, struct tg_hook_reading *
         return;
     }
     memcpy(r->agent, name, len + 1);
-    if (lua_isnil(L, 2) ||
-        keep(L, 2, hook, "input", TG_INPUT_BYTES_MAX, r, &r->result.input))
+    if (lua_isnil(L, 2) || keep(L, 2, hook, "input", TG_INPUT_BYTES_MAX, r, &r->result.input))
         r->result.agent = r->agent;
 }
 

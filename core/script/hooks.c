@@ -102,7 +102,8 @@ static void on_hook_done(struct tg_call *call, enum tg_call_outcome ended, int c
     count(host, call->hook, outcome, call->started_ns);
     if (outcome != TG_HOOK_OK_OUTCOME && outcome != TG_HOOK_DENIED_OUTCOME)
         log_failure(call, conn, outcome,
-                    outcome == TG_HOOK_BAD_RESULT_OUTCOME ? reading.wrong.text : error_text, traceback);
+                    outcome == TG_HOOK_BAD_RESULT_OUTCOME ? reading.wrong.text : error_text,
+                    traceback);
     if (conn != NULL)
         tg_conn_hook_done(conn, call->hook, &reading.result);
     tg_hook_reading_fini(&reading);

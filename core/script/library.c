@@ -12,10 +12,8 @@
 #include "script/view.h"
 
 static const struct tg_library_module modules[] = {
-    {"tidegate", tg_tide_open},
-    {"tidegate.crypto", tg_crypto_open},
-    {"tidegate.json", tg_lua_json_open},
-    {"tidegate.log", tg_log_open},
+    {"tidegate", tg_tide_open},          {"tidegate.crypto", tg_crypto_open},
+    {"tidegate.json", tg_lua_json_open}, {"tidegate.log", tg_log_open},
     {"tidegate.time", tg_time_open},
 };
 

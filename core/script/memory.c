@@ -5,8 +5,22 @@
  */
 #include "script/memory.h"
 
+#include <string.h>
+
 #include "base/memory.h"
 #include "script/generation.h"
+
+/* LuaJIT crashes when an allocation fails inside lua_newstate (but for the first). Whoever makes a state
+ * has seen before that there is memory; should it be gone all the same, the process ends here. */
+static void *resize_while_opening(void *block, size_t old_size, size_t new_size)
+{
+    void *resized = tg_xcalloc(1, new_size);
+
+    if (block != NULL)
+        memcpy(resized, block, old_size < new_size ? old_size : new_size);
+    tg_free(block);
+    return resized;
+}
 
 void *tg_script_alloc(void *ud, void *block, size_t old_size, size_t new_size)
 {
@@ -23,7 +37,8 @@ void *tg_script_alloc(void *ud, void *block, size_t old_size, size_t new_size)
         (generation->memory_used > generation->memory_max ||
          new_size - old > generation->memory_max - generation->memory_used))
         return NULL;
-    void *grown = tg_realloc(block, new_size);
+    void *grown = generation->L == NULL ? resize_while_opening(block, old, new_size)
+                                        : tg_realloc(block, new_size);
     if (grown == NULL && new_size > old)
         return NULL;
     if (grown == NULL)

@@ -163,7 +163,8 @@ static enum tg_err encode_table(struct encoder *e, int index)
         return refuse(e, TG_ERR_LIMIT, "is nested too deeply (a table that contains itself?)");
     size_t length = lua_objlen(e->L, index);
     uint32_t hints[2] = {length > HINT_MAX ? HINT_MAX : (uint32_t)length, 0};
-    enum tg_err err = put_block(e, tags[tg_json_mark_of(e->L, index)], hints, sizeof hints, NULL, 0);
+    enum tg_err err =
+        put_block(e, tags[tg_json_mark_of(e->L, index)], hints, sizeof hints, NULL, 0);
     if (err != TG_ERR_OK)
         return err;
     size_t hint_at = e->out->len - sizeof hints[1];

@@ -17,8 +17,9 @@ struct lua_State;
 /* Appends the value at `index`. Never raises and runs no metamethod. TG_ERR_INVALID: error names the
  * path of what cannot be kept ("context.db is a function"), `root` being the name of the value itself;
  * TG_ERR_LIMIT over max_bytes or depth. */
-TG_MUST enum tg_err tg_plain_encode(struct lua_State *L, int index, const char *root, size_t max_bytes,
-                                    struct tg_buffer *out, struct tg_error *error);
+TG_MUST enum tg_err tg_plain_encode(struct lua_State *L, int index, const char *root,
+                                    size_t max_bytes, struct tg_buffer *out,
+                                    struct tg_error *error);
 /* Pushes the value (nil for no bytes). May raise out of memory; bytes must come from encode. */
 void tg_plain_push(struct lua_State *L, const void *data, size_t len);
 

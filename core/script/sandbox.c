@@ -192,12 +192,8 @@ static void push_library(lua_State *L, const struct library *library)
     if (library->open == luaopen_math)
         seed_random(L);
     keep_allowed(L, library->allowed);
-    if (library->open == luaopen_string) {
-        tg__sandbox_bound_string(L);
+    if (library->open == luaopen_string)
         seal_strings(L);
-    } else if (library->open == luaopen_table) {
-        tg__sandbox_guard_table(L);
-    }
     add_hints(L, library->name);
 }
 
@@ -213,6 +209,7 @@ static void add_names(lua_State *L, int globals, int base)
         push_library(L, &libraries[i]);
         lua_setfield(L, globals, libraries[i].name);
     }
+    tg__sandbox_guard_libraries(L, globals, base);
     tg_coroutine_push(L, base);
     lua_setfield(L, globals, "xpcall");
     lua_setfield(L, globals, "coroutine");
@@ -252,7 +249,7 @@ static void freeze_globals(lua_State *L, int base)
     lua_pushvalue(L, names);
     lua_pushvalue(L, names);
     lua_pushcclosure(L, l_set_global, 1);
-    tg_frozen_wrap_with(L); /* names, globals */
+    tg_frozen_wrap_with(L, "_G"); /* names, globals */
     lua_pushvalue(L, -1);
     lua_setfield(L, names, "_G");
     tg__sandbox_add_load(L, names, base);

@@ -41,15 +41,6 @@ static enum front check_table(lua_State *L, int index)
     return front;
 }
 
-/* Calls the function in upvalue 1 with all arguments. */
-static int call_original(lua_State *L)
-{
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
-}
-
 static int l_next(lua_State *L)
 {
     enum front front = check_table(L, 1);
@@ -112,19 +103,23 @@ static int l_type(lua_State *L)
 
 static int l_unpack(lua_State *L)
 {
-    if (check_table(L, 1) != VIEW)
-        return call_original(L);
+    bool view = check_table(L, 1) == VIEW;
+
     lua_Integer first = luaL_optinteger(L, 2, 1);
-    tg_view_unwrap(L, 1);
-    lua_Integer last = luaL_optinteger(L, 3, (lua_Integer)lua_objlen(L, -1));
-    lua_pop(L, 1);
+    if (view)
+        tg_view_unwrap(L, 1);
+    lua_Integer last = luaL_optinteger(L, 3, (lua_Integer)lua_objlen(L, view ? -1 : 1));
     if (first > last)
         return 0;
-    if (last - first >= LUAI_MAXCSTACK || !lua_checkstack(L, (int)(last - first) + 8))
+    if ((double)last - (double)first >= LUAI_MAXCSTACK ||
+        !lua_checkstack(L, (int)(last - first) + 8))
         return luaL_error(L, "too many results to unpack");
     for (lua_Integer i = first; i <= last; i++) {
         lua_pushinteger(L, i);
-        lua_gettable(L, 1);
+        if (view)
+            tg_view_get(L, 1);
+        else
+            lua_rawget(L, 1);
     }
     return (int)(last - first) + 1;
 }
@@ -189,24 +184,29 @@ static int l_rawequal(lua_State *L)
 
 static int l_setmetatable(lua_State *L)
 {
-    enum front front = front_of(L, 1);
+    enum front front = front_of(L, 1), meta;
 
     lua_settop(L, 2);
     if (front != PLAIN)
         return refuse_write(L, front, NULL);
-    if (front_of(L, 2) == FROZEN || front_of(L, 2) == VIEW)
+    meta = front_of(L, 2);
+    if (meta == FROZEN || meta == VIEW)
         return luaL_error(L, "a read-only table cannot be a metatable");
-    return call_original(L);
+    luaL_argcheck(L, meta == PLAIN || lua_isnil(L, 2), 2, "nil or table expected");
+    if (luaL_getmetafield(L, 1, "__metatable"))
+        return luaL_error(L, "cannot change a protected metatable");
+    lua_setmetatable(L, 1);
+    return 1;
 }
 
 static int l_getmetatable(lua_State *L)
 {
     luaL_checkany(L, 1);
-    if (lua_type(L, 1) == LUA_TUSERDATA) {
+    if (lua_type(L, 1) == LUA_TUSERDATA)
         lua_pushboolean(L, 0);
-        return 1;
-    }
-    return call_original(L);
+    else if (!luaL_getmetafield(L, 1, "__metatable") && !lua_getmetatable(L, 1))
+        lua_pushnil(L);
+    return 1;
 }
 
 /* Upvalue 1: tostring */
@@ -239,14 +239,6 @@ static int l_print(lua_State *L)
     return 0;
 }
 
-/* Sets globals[name] to a closure over base[name]. */
-static void wrap_original(lua_State *L, int globals, int base, const char *name, lua_CFunction function)
-{
-    lua_getfield(L, base, name);
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, globals, name);
-}
-
 static void add_iterators(lua_State *L, int globals, int base)
 {
     lua_getfield(L, base, "next");
@@ -267,8 +259,14 @@ static void add_iterators(lua_State *L, int globals, int base)
 void tg__sandbox_add_basic(struct lua_State *L, int globals, int base)
 {
     static const luaL_Reg plain[] = {
-        {"type", l_type},         {"rawget", l_rawget}, {"rawset", l_rawset},
-        {"rawequal", l_rawequal}, {NULL, NULL},
+        {"getmetatable", l_getmetatable},
+        {"rawequal", l_rawequal},
+        {"rawget", l_rawget},
+        {"rawset", l_rawset},
+        {"setmetatable", l_setmetatable},
+        {"type", l_type},
+        {"unpack", l_unpack},
+        {NULL, NULL},
     };
 
     add_iterators(L, globals, base);
@@ -276,9 +274,6 @@ void tg__sandbox_add_basic(struct lua_State *L, int globals, int base)
         lua_pushcfunction(L, row->func);
         lua_setfield(L, globals, row->name);
     }
-    wrap_original(L, globals, base, "unpack", l_unpack);
-    wrap_original(L, globals, base, "setmetatable", l_setmetatable);
-    wrap_original(L, globals, base, "getmetatable", l_getmetatable);
     lua_getfield(L, base, "tostring");
     lua_pushcclosure(L, l_print, 1);
     lua_setfield(L, globals, "print");

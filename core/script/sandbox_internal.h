@@ -4,12 +4,11 @@
 
 struct lua_State;
 
-/* sandbox_basic.c: replaces functions of the base library in the table at `globals` by those that see
- * through read-only tables. `base` has LuaJIT's own. */
+/* sandbox_basic.c: the functions of the base library that read tables, into the table at `globals`. `base`
+ * has LuaJIT's own. */
 void tg__sandbox_add_basic(struct lua_State *L, int globals, int base);
-/* sandbox_library.c: replaces functions in the libraries `string` and `table` on top of the stack. */
-void tg__sandbox_bound_string(struct lua_State *L);
-void tg__sandbox_guard_table(struct lua_State *L);
+/* sandbox_library.c: replaces functions in the tables `string` and `table` of the globals. */
+void tg__sandbox_guard_libraries(struct lua_State *L, int globals, int base);
 /* load and loadstring for code whose globals are on top of the stack, into the table at `globals`. */
 void tg__sandbox_add_load(struct lua_State *L, int globals, int base);
 

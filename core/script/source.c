@@ -202,7 +202,8 @@ static int compare_files(const void *a, const void *b)
 
 static enum tg_err find_entry(struct tg_source *source, struct tg_error *error)
 {
-    qsort(source->files, source->file_count, sizeof *source->files, compare_files);
+    if (source->file_count > 1)
+        qsort(source->files, source->file_count, sizeof *source->files, compare_files);
     for (size_t i = 0; i < source->file_count; i++) {
         if (source->files[i].entry)
             source->entry = &source->files[i];

@@ -129,8 +129,11 @@ static int l_view_tostring(lua_State *L)
 }
 
 static const luaL_Reg metamethods[] = {
-    {"__index", l_view_index},       {"__newindex", l_view_newindex}, {"__len", l_view_len},
-    {"__tostring", l_view_tostring}, {NULL, NULL},
+    {"__index", l_view_index},
+    {"__newindex", l_view_newindex},
+    {"__len", l_view_len},
+    {"__tostring", l_view_tostring},
+    {NULL, NULL},
 };
 
 void tg_view_open(lua_State *L)
@@ -243,7 +246,8 @@ int tg_view_refuse_write(lua_State *L, int index, const char *key)
     if (view->conn_serial != 0)
         tampered(L, view, index, key, field);
     luaL_where(L, 1);
-    lua_pushfstring(L, "%s cannot be changed: %s is read-only (tide.copy makes a table of your own)",
+    lua_pushfstring(L,
+                    "%s cannot be changed: %s is read-only (tide.copy makes a table of your own)",
                     field, view->path);
     lua_concat(L, 2);
     return lua_error(L);

@@ -240,7 +240,8 @@ const char *stage_agent(struct stage *stage, const char *code, char *events, siz
     size_t used = 0;
     events[0] = '\0';
     (void)snprintf(text, sizeof text,
-                   PREAMBLE "function policy.agents.actor(run, input)\n%s\nend\nreturn policy", code);
+                   PREAMBLE "function policy.agents.actor(run, input)\n%s\nend\nreturn policy",
+                   code);
     stage_load(stage, text);
     struct bench_client *client = bench_ready(bench);
     bench_send_text(bench, client,

@@ -55,8 +55,8 @@ int tg_api_check_close(lua_State *L, const char *name, int index, const char **r
         lua_Number number = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : 0;
         code = number >= 1000 && number < 5000 ? (int)number : 0;
         if (code != number || !tg_ws_close_code_valid(code))
-            return luaL_error(L, "%s: a close code that may be sent expected (1000 or 3000 to 4999)",
-                              name);
+            return luaL_error(
+                L, "%s: a close code that may be sent expected (1000 or 3000 to 4999)", name);
     }
     if (lua_isnoneornil(L, index + 1)) {
         *reason = "";

@@ -19,6 +19,7 @@
 #include "base/utf8.h"
 #include "connection/connection.h"
 #include "script/api/api.h"
+#include "script/api/congestion.h"
 #include "script/api/json.h"
 #include "script/api/session.h"
 #include "script/credentials.h"
@@ -159,9 +160,11 @@ static int l_conn_send(lua_State *L)
     if (lua_type(L, 2) == LUA_TSTRING) {
         const char *text = lua_tolstring(L, 2, &len);
         if (!tg_utf8_valid(text, len))
-            return luaL_error(L, "conn:send: text must be UTF-8 (conn:send_binary sends any bytes)");
+            return luaL_error(L,
+                              "conn:send: text must be UTF-8 (conn:send_binary sends any bytes)");
         struct tg_conn *conn = tg_api_conn(L, ref->id.serial);
-        return tg_api_push_result(L, conn ? tg_conn_send_text(conn, text, len) : TG_ERR_CLOSED);
+        return tg_api_return_sent(L, conn,
+                                  conn ? tg_conn_send_text(conn, text, len) : TG_ERR_CLOSED);
     }
     if (!lua_istable(L, 2) && !tg_view_is(L, 2))
         return luaL_error(L, "conn:send: a table or text expected, got %s", tg_api_type_name(L, 2));
@@ -171,7 +174,7 @@ static int l_conn_send(lua_State *L)
     struct tg_conn *conn = tg_api_conn(L, ref->id.serial);
     if (conn == NULL)
         return tg_api_push_result(L, TG_ERR_CLOSED);
-    return tg_api_push_result(L, tg_conn_send_text(conn, tg_buffer_head(json), json->len));
+    return tg_api_return_sent(L, conn, tg_conn_send_text(conn, tg_buffer_head(json), json->len));
 }
 
 /* conn:send_binary(bytes) -> true | nil, why */
@@ -183,7 +186,8 @@ static int l_conn_send_binary(lua_State *L)
         return luaL_error(L, "conn:send_binary: a string expected, got %s", tg_api_type_name(L, 2));
     const char *bytes = lua_tolstring(L, 2, &len);
     struct tg_conn *conn = tg_api_conn(L, ref->id.serial);
-    return tg_api_push_result(L, conn ? tg_conn_send_binary(conn, bytes, len) : TG_ERR_CLOSED);
+    return tg_api_return_sent(L, conn,
+                              conn ? tg_conn_send_binary(conn, bytes, len) : TG_ERR_CLOSED);
 }
 
 /* conn:close([code [, reason]]) -> true | nil, "closed" */
@@ -378,8 +382,9 @@ int tg_conn_refuse_write(lua_State *L, int index, const char *key)
     if (index < 0 && index > LUA_REGISTRYINDEX)
         index += value + 1;
     if (key != NULL && !is_field(key))
-        return luaL_error(L, "conn has no field \"%s\" to set; your own data belongs into "
-                             "conn.session.%s",
+        return luaL_error(L,
+                          "conn has no field \"%s\" to set; your own data belongs into "
+                          "conn.session.%s",
                           key, key);
     punish(L, ref, index, key, value);
     if (key == NULL)

@@ -109,8 +109,11 @@ static int l_json_object(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"encode", l_json_encode}, {"decode", l_json_decode}, {"array", l_json_array},
-    {"object", l_json_object}, {NULL, NULL},
+    {"encode", l_json_encode},
+    {"decode", l_json_decode},
+    {"array", l_json_array},
+    {"object", l_json_object},
+    {NULL, NULL},
 };
 
 int tg_lua_json_open(lua_State *L)

@@ -22,7 +22,8 @@ void tg_json_marks_open(lua_State *L)
     for (int mark = TG_JSON_MARKED_ARRAY; mark <= TG_JSON_MARKED_OBJECT; mark++) {
         lua_pushlightuserdata(L, &keys[mark]);
         lua_createtable(L, 0, 1);
-        lua_pushstring(L, names[mark]); /* what getmetatable shows, and what makes it unchangeable */
+        lua_pushstring(L,
+                       names[mark]); /* what getmetatable shows, and what makes it unchangeable */
         lua_setfield(L, -2, "__metatable");
         lua_rawset(L, LUA_REGISTRYINDEX);
     }

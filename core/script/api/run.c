@@ -17,6 +17,7 @@
 
 #include "script/agents.h"
 #include "script/api/api.h"
+#include "script/api/congestion.h"
 #include "script/api/conn.h"
 #include "script/api/json.h"
 #include "script/api/tide.h"
@@ -27,13 +28,13 @@
 static char metatable_key;
 static char methods_key;
 
-static const char tool_source[] =
-    "local begin, finish, pcall = ...\n"
-    "return function(run, name, arguments, fn)\n"
-    "  local call, why = begin(run, name, arguments, fn)\n"
-    "  if not call then return nil, why end\n"
-    "  return finish(run, call, pcall(fn, arguments))\n"
-    "end\n";
+static const char tool_source[] = "local begin, finish, pcall, room = ...\n"
+                                  "return function(run, name, arguments, fn)\n"
+                                  "  room(run)\n"
+                                  "  local call, why = begin(run, name, arguments, fn)\n"
+                                  "  if not call then return nil, why end\n"
+                                  "  return finish(run, call, pcall(fn, arguments))\n"
+                                  "end\n";
 
 static struct tg_run_ref *check_run(lua_State *L)
 {
@@ -58,8 +59,19 @@ static int send_text(lua_State *L, const char *name, text_event_fn send)
     if (run == NULL)
         return tg_api_push_result(L, TG_ERR_CLOSED);
     enum tg_err err = send(run, text, len);
+    uint64_t serial = tg_run_conn_serial(run);
     tg_agent_leave(job);
-    return tg_api_push_result(L, err);
+    return tg_api_return_sent(L, tg_api_conn(L, serial), err);
+}
+
+/* room(run): waits until the client has taken what piled up. */
+static int l_run_room(lua_State *L)
+{
+    const struct tg_run_ref *ref = tg_api_test_userdata(L, 1, &metatable_key);
+    if (ref == NULL || ref->job == NULL || ref->job->over)
+        return 0;
+    uint64_t serial = tg_run_conn_serial(ref->job->run);
+    return tg_api_return_sent(L, tg_api_conn(L, serial), TG_ERR_OK);
 }
 
 /* run:thinking(text) -> true | nil, why */
@@ -249,8 +261,11 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg metamethods[] = {
-    {"__index", l_run_index}, {"__newindex", l_run_newindex}, {"__tostring", l_run_tostring},
-    {"__gc", l_run_gc},       {NULL, NULL},
+    {"__index", l_run_index},
+    {"__newindex", l_run_newindex},
+    {"__tostring", l_run_tostring},
+    {"__gc", l_run_gc},
+    {NULL, NULL},
 };
 
 static void push_tool(lua_State *L)
@@ -262,7 +277,8 @@ static void push_tool(lua_State *L)
     tg_sandbox_push_library(L);
     lua_getfield(L, -1, "pcall");
     lua_remove(L, -2);
-    lua_call(L, 3, 1);
+    lua_pushcfunction(L, l_run_room);
+    lua_call(L, 4, 1);
 }
 
 void tg_run_open_type(lua_State *L)

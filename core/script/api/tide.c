@@ -90,7 +90,8 @@ static int l_tide_reject(lua_State *L)
     if (!(status >= 400 && status <= 599) || status != (int)status)
         return luaL_error(L, "tide.reject: an HTTP status from 400 to 599 expected");
     if (!lua_isnil(L, 2) && lua_type(L, 2) != LUA_TSTRING)
-        return luaL_error(L, "tide.reject: the reason must be text, got %s", tg_api_type_name(L, 2));
+        return luaL_error(L, "tide.reject: the reason must be text, got %s",
+                          tg_api_type_name(L, 2));
     struct tg_marker marker = {.kind = TG_MARKER_REJECT, .status = (int)status};
     set_reason(L, 2, &marker);
     tg_marker_push(L, &marker);

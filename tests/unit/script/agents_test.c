@@ -62,6 +62,8 @@ static const struct {
     {"return {pcall(run.tool, run, 't', nil, function() return print end)}", "result is a function",
      NULL},
     {"run:tool('t', nil, function() error('boom') end)", "\"code\":\"script_error\"", "boom"},
+    {"run:tool('t', nil, function() while true do end end)", "\"code\":\"cpu_budget\"",
+     "outcome=cpu_budget"},
     {"return coroutine.wrap(function() return run:tool('t', nil, function() time.sleep(0) "
      "return 5 end) end)()",
      "\"response\":5", NULL},
@@ -91,7 +93,8 @@ static void test_misuse_of_tool_is_at_the_callers_line(void **state)
     (void)stage_agent(*state, "local x\nrun:tool('name', {})\nreturn x", events, sizeof events);
     assert_true(log_capture_has("policy.lua:3: run:tool: a function expected"));
     log_capture_clear();
-    (void)stage_agent(*state, "\n\nlocal r = run:tool('t', nil, function() return print end)\nreturn r",
+    (void)stage_agent(*state,
+                      "\n\nlocal r = run:tool('t', nil, function() return print end)\nreturn r",
                       events, sizeof events);
     if (!log_capture_has("policy.lua:4: run:tool: result is a function"))
         fail_msg("%s", stage_log());
@@ -104,8 +107,8 @@ static void types_of(const char *events, char *out, size_t size)
     out[0] = '\0';
     for (const char *at = strstr(events, "\"type\":\""); at != NULL && used < size;
          at = strstr(at + 1, "\"type\":\""))
-        used += (size_t)snprintf(out + used, size - used, "%.*s ", (int)strcspn(at + 8, "\""),
-                                 at + 8);
+        used +=
+            (size_t)snprintf(out + used, size - used, "%.*s ", (int)strcspn(at + 8, "\""), at + 8);
 }
 
 static void test_tool_events_come_in_pairs(void **state)
@@ -130,16 +133,16 @@ static void test_tool_events_come_in_pairs(void **state)
 static void test_tool_calls_overlap(void **state)
 {
     char events[4096];
-    const char *last = stage_agent(
-        *state,
-        "local a = coroutine.create(function() return run:tool('a', nil, function()\n"
-        "  coroutine.yield() return 'ra' end) end)\n"
-        "local b = coroutine.create(function() return run:tool('b', nil, function()\n"
-        "  coroutine.yield() return 'rb' end) end)\n"
-        "coroutine.resume(a) coroutine.resume(b)\n"
-        "local _, ra = coroutine.resume(a) local _, rb = coroutine.resume(b)\n"
-        "return {ra, rb}",
-        events, sizeof events);
+    const char *last =
+        stage_agent(*state,
+                    "local a = coroutine.create(function() return run:tool('a', nil, function()\n"
+                    "  coroutine.yield() return 'ra' end) end)\n"
+                    "local b = coroutine.create(function() return run:tool('b', nil, function()\n"
+                    "  coroutine.yield() return 'rb' end) end)\n"
+                    "coroutine.resume(a) coroutine.resume(b)\n"
+                    "local _, ra = coroutine.resume(a) local _, rb = coroutine.resume(b)\n"
+                    "return {ra, rb}",
+                    events, sizeof events);
     assert_non_null(strstr(last, "[\"ra\",\"rb\"]"));
 }
 
@@ -148,16 +151,17 @@ static void test_cancel_while_waiting(void **state)
     struct stage *stage = *state;
     struct bench *bench = &stage->bench;
     char run_id[64], message[128];
-    stage_load(stage, "local time, kept = require 'tidegate.time'\n"
-                      "return { authenticate = function() return {user_id = 'u'} end,\n"
-                      "agents = { slow = function(run) kept = run\n"
-                      "  run:tool('t', nil, function() time.sleep(60) end) end },\n"
-                      "message = function(conn)\n"
-                      "  local ok, why = kept:delta('x') assert(ok == nil and why == 'closed')\n"
-                      "  ok, why = kept:thinking('x') assert(ok == nil and why == 'closed')\n"
-                      "  ok, why = kept:tool('t', nil, error) assert(ok == nil and why == 'closed')\n"
-                      "  assert(kept:cancelled() and kept.agent == 'slow' and kept.conn == conn)\n"
-                      "  conn:send('fine') end }");
+    stage_load(stage,
+               "local time, kept = require 'tidegate.time'\n"
+               "return { authenticate = function() return {user_id = 'u'} end,\n"
+               "agents = { slow = function(run) kept = run\n"
+               "  run:tool('t', nil, function() time.sleep(60) end) end },\n"
+               "message = function(conn)\n"
+               "  local ok, why = kept:delta('x') assert(ok == nil and why == 'closed')\n"
+               "  ok, why = kept:thinking('x') assert(ok == nil and why == 'closed')\n"
+               "  ok, why = kept:tool('t', nil, error) assert(ok == nil and why == 'closed')\n"
+               "  assert(kept:cancelled() and kept.agent == 'slow' and kept.conn == conn)\n"
+               "  conn:send('fine') end }");
     struct bench_client *client = bench_ready(bench);
     bench_send_text(bench, client, EXECUTE);
     const char *started = bench_expect(bench, client, "agent_started");
@@ -178,14 +182,15 @@ static void test_the_connection_ends_under_the_agent(void **state)
 {
     struct stage *stage = *state;
     struct bench *bench = &stage->bench;
-    stage_load(stage, "local log = require 'tidegate.log'\n"
-                      "return { authenticate = function() return {user_id = 'u'} end,\n"
-                      "agents = { closer = function(run)\n"
-                      "  run.conn:close(4000, 'enough')\n"
-                      "  local ok, why = run:delta('x')\n"
-                      "  assert(ok == nil and why == 'closed' and run:cancelled())\n"
-                      "  ok, why = run:tool('t', nil, error) assert(ok == nil and why == 'closed')\n"
-                      "  log.info('agent reached its end') end } }");
+    stage_load(stage,
+               "local log = require 'tidegate.log'\n"
+               "return { authenticate = function() return {user_id = 'u'} end,\n"
+               "agents = { closer = function(run)\n"
+               "  run.conn:close(4000, 'enough')\n"
+               "  local ok, why = run:delta('x')\n"
+               "  assert(ok == nil and why == 'closed' and run:cancelled())\n"
+               "  ok, why = run:tool('t', nil, error) assert(ok == nil and why == 'closed')\n"
+               "  log.info('agent reached its end') end } }");
     struct bench_client *client = bench_ready(bench);
     bench_send_text(bench, client, EXECUTE);
     bench_expect(bench, client, "agent_started");

@@ -46,9 +46,10 @@ static void test_views_are_cached(void **state)
 static void test_same_object_for_the_same_connection(void **state)
 {
     struct stage *stage = *state;
-    stage_load(stage, "local seen\n"
-                      "return { authenticate = function(conn) seen = conn return {user_id = 'u'} end,\n"
-                      "message = function(conn) conn:send({same = conn == seen}) end }");
+    stage_load(stage,
+               "local seen\n"
+               "return { authenticate = function(conn) seen = conn return {user_id = 'u'} end,\n"
+               "message = function(conn) conn:send({same = conn == seen}) end }");
     struct bench_client *client = bench_ready(&stage->bench);
     bench_send_text(&stage->bench, client, "{\"type\":\"go\"}");
     bench_expect(&stage->bench, client, "{\"same\":true}");
@@ -187,14 +188,15 @@ static void test_close_ends_the_hook_and_the_connection(void **state)
 {
     struct stage *stage = *state;
     struct bench *bench = &stage->bench;
-    stage_load(stage, "local log = require 'tidegate.log'\n"
-                      "return { authenticate = function() return {user_id = 'u'} end,\n"
-                      "message = function(conn) conn.session.n = 5\n"
-                      "  assert(conn:close(4001, 'bye')) \n"
-                      "  local ok, why = conn:send('x') assert(ok == nil and why == 'closed') end,\n"
-                      "closed = function(conn, info)\n"
-                      "  log.info('seen', {n = conn.session.n, code = info.code, why = info.reason,\n"
-                      "    clean = info.clean, from = info.state, user = conn.user_id}) end }");
+    stage_load(stage,
+               "local log = require 'tidegate.log'\n"
+               "return { authenticate = function() return {user_id = 'u'} end,\n"
+               "message = function(conn) conn.session.n = 5\n"
+               "  assert(conn:close(4001, 'bye')) \n"
+               "  local ok, why = conn:send('x') assert(ok == nil and why == 'closed') end,\n"
+               "closed = function(conn, info)\n"
+               "  log.info('seen', {n = conn.session.n, code = info.code, why = info.reason,\n"
+               "    clean = info.clean, from = info.state, user = conn.user_id}) end }");
     struct bench_client *client = bench_ready(bench);
     bench_send_text(bench, client, "{\"type\":\"go\"}");
     assert_string_equal(bench_expect_close(bench, client, 4001), "bye");

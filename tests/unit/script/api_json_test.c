@@ -146,26 +146,44 @@ static void test_round_trip(void **state)
 
 static void test_decode(void **state)
 {
-    bare_lua_run(*state,
-                 "local d = json.decode\n"
-                 "assert(d('null') == json.null and d(' true ') == true and d('false') == false)\n"
-                 "assert(d('-12.5e2') == -1250 and d('0') == 0 and d('123456789012345') == 123456789012345)\n"
-                 "assert(d('12345678901234567890') == 12345678901234567890)\n"
-                 "assert(d('\"\\\\u00e9\\\\ud83d\\\\ude00\\\\\"\"') == '\\195\\169\\240\\159\\152\\128\"')\n"
-                 "local v = d(' { \"a\" : [ 1 , { } , \"x\" ] , \"b\" : null , \"\" : 2 } ')\n"
-                 "assert(v.a[1] == 1 and next(v.a[2]) == nil and v.a[3] == 'x' and #v.a == 3)\n"
-                 "assert(v.b == json.null and v[''] == 2)\n"
-                 "assert(d('{\"k\":1,\"k\":2}').k == 2)\n"
-                 "assert(d('{\"\\\\u0061\":1}').a == 1)");
+    bare_lua_run(
+        *state,
+        "local d = json.decode\n"
+        "assert(d('null') == json.null and d(' true ') == true and d('false') == false)\n"
+        "assert(d('-12.5e2') == -1250 and d('0') == 0 and d('123456789012345') == "
+        "123456789012345)\n"
+        "assert(d('12345678901234567890') == 12345678901234567890)\n"
+        "assert(d('\"\\\\u00e9\\\\ud83d\\\\ude00\\\\\"\"') == '\\195\\169\\240\\159\\152\\128\"')\n"
+        "local v = d(' { \"a\" : [ 1 , { } , \"x\" ] , \"b\" : null , \"\" : 2 } ')\n"
+        "assert(v.a[1] == 1 and next(v.a[2]) == nil and v.a[3] == 'x' and #v.a == 3)\n"
+        "assert(v.b == json.null and v[''] == 2)\n"
+        "assert(d('{\"k\":1,\"k\":2}').k == 2)\n"
+        "assert(d('{\"\\\\u0061\":1}').a == 1)");
 }
 
 static void test_decode_refuses(void **state)
 {
     static const char *const texts[] = {
-        "''",    "' '",    "'{'",       "'[1,]'",      "'{\"a\":}'",    "'01'",
-        "'NaN'", "'nul'",  "'1 2'",     "'[1] x'",     "'\"\\255\"'",   "'\"\\\\ud800\"'",
-        "'-'",   "'1e'",   "'Infinity'", "'{a:1}'",     "\"'x'\"",      "'[1}'",
-        "('['):rep(65) .. (']'):rep(65)", "('x'):rep(9 * 1024 * 1024)",
+        "''",
+        "' '",
+        "'{'",
+        "'[1,]'",
+        "'{\"a\":}'",
+        "'01'",
+        "'NaN'",
+        "'nul'",
+        "'1 2'",
+        "'[1] x'",
+        "'\"\\255\"'",
+        "'\"\\\\ud800\"'",
+        "'-'",
+        "'1e'",
+        "'Infinity'",
+        "'{a:1}'",
+        "\"'x'\"",
+        "'[1}'",
+        "('['):rep(65) .. (']'):rep(65)",
+        "('x'):rep(9 * 1024 * 1024)",
     };
     lua_State *L = *state;
     for (size_t i = 0; i < COUNT(texts); i++) {
@@ -218,8 +236,9 @@ static void test_encode_leaves_the_buffer_on_error(void **state)
 static void test_memory_runs_out(void **state)
 {
     lua_State *L = *state;
-    bare_lua_run(L, "text = '{\"a\":[1,2,{\"b\":\"\\\\u0041\\\\n\"}],\"c\":\"' .. ('x'):rep(200) .. '\"}'\n"
-                    "function go() return json.encode(json.decode(text)) end");
+    bare_lua_run(
+        L, "text = '{\"a\":[1,2,{\"b\":\"\\\\u0041\\\\n\"}],\"c\":\"' .. ('x'):rep(200) .. '\"}'\n"
+           "function go() return json.encode(json.decode(text)) end");
     int status = LUA_ERRMEM;
     for (long n = 0; status != 0; n++) {
         lua_getglobal(L, "go");

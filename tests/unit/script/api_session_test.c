@@ -97,7 +97,8 @@ static void test_what_cannot_be_kept_fails_the_hook(void **state)
         {"conn.session.x = {deep = {coroutine.create(print)}}", "conn.session.x.deep[1]"},
         {"conn.session.s = ('x'):rep(5000)", "conn.session is larger than 1024 bytes"},
         {"local t = conn.session t.t = t", "nested too deeply"},
-        {"conn.session.f = print time.sleep(0) error('not reached')", "conn.session.f is a function"},
+        {"conn.session.f = print time.sleep(0) error('not reached')",
+         "conn.session.f is a function"},
         {"conn.session.me = conn", "conn.session.me is userdata"},
     };
     struct stage *stage = *state;

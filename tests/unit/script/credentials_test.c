@@ -69,7 +69,8 @@ static const struct row rows[] = {
     {"a=%00b", "", "c.query.a == '\\0b'"},
     {"api_key=q", "", "c.api_key == 'q'"},
     {"api_key=q", "x-api-key: h", "c.api_key == 'h'"},
-    {"", "cookie: a=1; b=\"two\";c = 3", "c.cookies.a == '1' and c.cookies.b == 'two' and c.cookies.c == '3'"},
+    {"", "cookie: a=1; b=\"two\";c = 3",
+     "c.cookies.a == '1' and c.cookies.b == 'two' and c.cookies.c == '3'"},
     {"", "cookie: a=1; a=2\ncookie: d=4", "c.cookies.a == '1' and c.cookies.d == '4'"},
     {"", "cookie: a=x=y; empty=", "c.cookies.a == 'x=y' and c.cookies.empty == ''"},
     {"", "sec-websocket-protocol: tidegate.v1, other",
@@ -132,7 +133,8 @@ static int push_both(lua_State *L)
 static void test_memory_runs_out(void **state)
 {
     struct tg_request *request = make_request(
-        "a=%20&b=2", "authorization: Basic YW5uOnB3\ncookie: a=1\nsec-websocket-protocol: bearer.x");
+        "a=%20&b=2",
+        "authorization: Basic YW5uOnB3\ncookie: a=1\nsec-websocket-protocol: bearer.x");
     int status = LUA_ERRMEM;
     for (long n = 0; status != 0; n++) {
         bare_lua_fail_after(n);

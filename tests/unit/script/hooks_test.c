@@ -43,8 +43,9 @@ static const struct {
      1011, "policy computed too long", "outcome=cpu_budget"},
     {"authenticate = function() time.sleep(60) return {user_id='x'} end", 1011,
      "policy took too long", "outcome=wall_budget"},
-    {"authenticate = function() local s, t = ('x'):rep(1e6), {} for i = 1, 99 do t[i] = s .. i end end", 1011,
-     "policy out of memory", "outcome=memory"},
+    {"authenticate = function() local s, t = ('x'):rep(1e6), {} for i = 1, 99 do t[i] = s .. i end "
+     "end",
+     1011, "policy out of memory", "outcome=memory"},
     {"authenticate = function() return {user_id = 'u', connection_id = 'ws_other'} end", 1011, NULL,
      NULL},
     {"authenticate = function(conn) return {user_id = 'u', connection_id = conn.id} end", 0, NULL,
@@ -112,9 +113,8 @@ static void test_outcomes_are_counted(void **state)
     struct tg_metrics *metrics = bench->metrics;
     stage_load(stage, "return { authenticate = function() return nil, 'no' end }");
     bench_expect_close(bench, bench_open(bench), 4401);
-    assert_int_equal(tg_counter_get(
-                         &metrics->hook_outcomes[TG_HOOK_AUTHENTICATE][TG_HOOK_DENIED_OUTCOME]),
-                     1);
+    assert_int_equal(
+        tg_counter_get(&metrics->hook_outcomes[TG_HOOK_AUTHENTICATE][TG_HOOK_DENIED_OUTCOME]), 1);
     uint64_t observed = 0;
     for (size_t i = 0; i <= TG_METRICS_BUCKETS; i++)
         observed += tg_counter_get(&metrics->hook_duration[TG_HOOK_AUTHENTICATE].buckets[i]);
@@ -125,11 +125,12 @@ static void test_need_message(void **state)
 {
     struct stage *stage = *state;
     struct bench *bench = &stage->bench;
-    stage_load(stage, "local tide = require 'tidegate'\n"
-                      "return { authenticate = function(conn, credentials)\n"
-                      "  if not credentials.message then return tide.need_message() end\n"
-                      "  if credentials.message.data.token ~= 't' then return nil, 'bad token' end\n"
-                      "  return {user_id = 'ann'} end }");
+    stage_load(stage,
+               "local tide = require 'tidegate'\n"
+               "return { authenticate = function(conn, credentials)\n"
+               "  if not credentials.message then return tide.need_message() end\n"
+               "  if credentials.message.data.token ~= 't' then return nil, 'bad token' end\n"
+               "  return {user_id = 'ann'} end }");
     struct bench_client *client = bench_open(bench);
     bench_send_text(bench, client, "{\"type\":\"authenticate\",\"data\":{\"token\":\"t\"}}");
     bench_expect(bench, client, "connection_ready");
@@ -228,9 +229,9 @@ static void test_a_waiting_hook_is_cancelled_with_its_connection(void **state)
     bench_reset_client(client);
     BENCH_UNTIL(bench, log_capture_has("over"));
     BENCH_UNTIL(bench, tg_hub_count(bench->hub) == 0);
-    assert_int_equal(tg_counter_get(&bench->metrics->hook_outcomes[TG_HOOK_MESSAGE]
-                                                                  [TG_HOOK_CANCELLED_OUTCOME]),
-                     1);
+    assert_int_equal(
+        tg_counter_get(&bench->metrics->hook_outcomes[TG_HOOK_MESSAGE][TG_HOOK_CANCELLED_OUTCOME]),
+        1);
     assert_false(log_capture_has("hook.failed"));
 }
 
@@ -255,23 +256,32 @@ static void test_route(void **state)
 {
     struct stage *stage = *state;
     struct bench *bench = &stage->bench;
-    stage_load(stage, "return { " YES ",\n"
-                      "route = function(conn, m)\n"
-                      "  if m.data.message == 'no' then return nil, 'not today' end\n"
-                      "  if m.data.message == 'bad' then return 7 end\n"
-                      "  return m.data.agent_type, m.data.message == 'swap' and {x = 'y'} or nil end,\n"
-                      "agents = { a = function(run, input) return {run.agent, input.x or input.message} end,\n"
-                      "  b = function() return 'b' end } }");
+    stage_load(
+        stage,
+        "return { " YES ",\n"
+        "route = function(conn, m)\n"
+        "  if m.data.message == 'no' then return nil, 'not today' end\n"
+        "  if m.data.message == 'bad' then return 7 end\n"
+        "  return m.data.agent_type, m.data.message == 'swap' and {x = 'y'} or nil end,\n"
+        "agents = { a = function(run, input) return {run.agent, input.x or input.message} end,\n"
+        "  b = function() return 'b' end } }");
     struct bench_client *client = bench_ready(bench);
-    bench_send_text(bench, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"a\"}}");
+    bench_send_text(
+        bench, client,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"a\"}}");
     bench_expect(bench, client, "agent_started");
     bench_expect(bench, client, "\"response\":[\"a\",\"m\"]");
-    bench_send_text(bench, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"swap\",\"agent_type\":\"a\"}}");
+    bench_send_text(
+        bench, client,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"swap\",\"agent_type\":\"a\"}}");
     bench_expect(bench, client, "agent_started");
     bench_expect(bench, client, "\"response\":[\"a\",\"y\"]");
-    bench_send_text(bench, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":null}}");
+    bench_send_text(
+        bench, client,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":null}}");
     bench_expect(bench, client, "unknown_agent");
-    bench_send_text(bench, client, "{\"type\":\"agent_execution\",\"id\":5,\"data\":{\"message\":\"no\"}}");
+    bench_send_text(bench, client,
+                    "{\"type\":\"agent_execution\",\"id\":5,\"data\":{\"message\":\"no\"}}");
     assert_non_null(strstr(bench_expect(bench, client, "not today"), "\"id\":5"));
     bench_send_text(bench, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"bad\"}}");
     bench_expect_close(bench, client, 1011);

@@ -166,7 +166,8 @@ static void test_metamethods_do_not_run(void **state)
 {
     lua_State *L = *state;
     struct tg_buffer bytes = TG_BUFFER_INIT;
-    bare_lua_run(L, "return setmetatable({a = 1}, {__index = error, __len = error, __pairs = error})");
+    bare_lua_run(L,
+                 "return setmetatable({a = 1}, {__index = error, __len = error, __pairs = error})");
     assert_int_equal(encode(L, 1000, &bytes, NULL), TG_ERR_OK);
     tg_plain_push(L, tg_buffer_head(&bytes), bytes.len);
     lua_setglobal(L, "copy");

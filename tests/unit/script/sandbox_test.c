@@ -130,12 +130,25 @@ static const struct row forbidden[] = {
     {"load('return io')()", "io is not available"},
     {"loadstring('return dofile')()", "dofile is not available"},
     /* sizes */
-    {"return ('x'):rep(1e9)", "string.rep: the result would be larger than 16MiB"},
-    {"return string.rep('x', 1e9)", "larger than 16MiB"},
-    {"return string.rep('', 1e9, 'xy')", "larger than 16MiB"},
-    {"return string.rep('x', math.huge)", "larger than 16MiB"},
-    {"return string.format('%999d', 1)", "invalid"},
-    {"return string.format('%.999f', 1)", "invalid"},
+    {"local s = ('x'):rep(1e9)", "string.rep: the result would be larger than 16MiB"},
+    {"local s = string.rep('x', 1e9)", "larger than 16MiB"},
+    {"local s = string.rep('', 1e9, 'xy')", "larger than 16MiB"},
+    {"local s = string.rep('x', math.huge)", "larger than 16MiB"},
+    {"local s = string.format('%999d', 1)", "invalid"},
+    {"local s = string.format('%.999f', 1)", "invalid"},
+    /* what LuaJIT raises still names the caller's line and function */
+    {"table.insert(nil, 1)", "bad argument #1 to 'insert' (table expected, got nil)"},
+    {"table.concat({{}})", "invalid value (table) at index 1"},
+    {"table.sort({1, 2, 3}, 5)", "bad argument #2 to 'sort'"},
+    {"string.rep({}, 1)", "bad argument #1 to 'rep' (string expected, got table)"},
+    {"setmetatable(1, {})", "bad argument #1 to 'setmetatable' (table expected, got number)"},
+    {"setmetatable({}, 1)", "bad argument #2 to 'setmetatable' (nil or table expected)"},
+    {"setmetatable(setmetatable({}, {__metatable = 1}), {})", "cannot change a protected metatable"},
+    {"local a = unpack(nil)", "bad argument #1 to 'unpack' (table expected, got nil)"},
+    {"local a = unpack({}, 1, 1e6)", "too many results to unpack"},
+    {"for k in pairs(nil) do end", "bad argument #1 to 'pairs' (table expected, got nil)"},
+    {"for k in ipairs() do end", "bad argument #1 to 'ipairs'"},
+    {"load({})", "bad argument #1 to 'load'"},
 };
 
 static void what_is_forbidden_raises_with_a_hint(void **state)

@@ -1,0 +1,211 @@
+/* deadlines_test.c - what time alone does: idle, ping and pong, expiry. Deadlines of setup and of the
+ * close handshake are in setup_test.c and ending_test.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "connection/connection.h"
+#include "support/bench.h"
+
+static void idle_and_back(void **state)
+{
+    struct bench *b = *state;
+    b->options.idle_after_ms = 10;
+    b->replies[TG_HOOK_MESSAGE] = (struct bench_reply){BENCH_LATER, bench_yes()};
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    uint64_t begin_ms = bench_now_ms();
+    BENCH_UNTIL(b, bench_state(b) == TG_IDLE);
+    assert_true(bench_now_ms() - begin_ms >= 8);
+    bench_send_text(b, client, "{\"type\":\"ping\"}");
+    (void)bench_expect(b, client, "pong");
+    assert_int_equal(bench_state(b), TG_PROCESSING_READY);
+    BENCH_UNTIL(b, bench_state(b) == TG_IDLE);
+    bench_send_text(b, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
+    BENCH_UNTIL(b, bench_state(b) == TG_PROCESSING);
+    bench_wait_ms(b, 25); /* not while a run is under way */
+    assert_int_equal(bench_state(b), TG_PROCESSING);
+    bench_run_ended(b, bench_conn(b));
+    assert_int_equal(bench_state(b), TG_PROCESSING_READY);
+    BENCH_UNTIL(b, bench_state(b) == TG_IDLE);
+    bench_send_text(b, client, "{\"type\":\"x\"}");
+    BENCH_UNTIL(b, bench_asking(b, TG_HOOK_MESSAGE));
+    bench_wait_ms(b, 25); /* nor while a hook is */
+    assert_int_equal(bench_state(b), TG_PROCESSING_READY);
+    bench_answer(b, TG_HOOK_MESSAGE, bench_yes());
+    BENCH_UNTIL(b, bench_state(b) == TG_IDLE);
+}
+
+static void messages_keep_it_from_idling(void **state)
+{
+    struct bench *b = *state;
+    b->options.idle_after_ms = 40;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    for (int i = 0; i < 15; i++) {
+        bench_wait_ms(b, 5);
+        bench_send_text(b, client, "{\"type\":\"ping\"}");
+        (void)bench_expect(b, client, "pong");
+    }
+    assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_PROCESSING_READY][TG_IDLE]), 0);
+}
+
+static void a_silent_peer_is_pinged_and_then_lost(void **state)
+{
+    struct bench *b = *state;
+    b->options.ping_interval_ms = 10;
+    b->options.pong_timeout_ms = 10;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    for (int i = 0; i < 3; i++) {
+        struct bench_frame frame = bench_read(b, client);
+        assert_int_equal(frame.opcode, 9);
+        bench_send_frame(b, client, 10, frame.data, frame.len);
+    }
+    assert_int_equal(bench_read(b, client).opcode, 9);
+    BENCH_UNTIL(b, tg_hub_count(b->hub) == 0);
+    assert_int_equal(bench_last(b, TG_HOOK_CLOSED)->close_code, 1006);
+    assert_false(bench_last(b, TG_HOOK_CLOSED)->clean);
+    assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_PROCESSING_READY][TG_FAILED]), 1);
+}
+
+static void any_byte_is_as_good_as_a_pong(void **state)
+{
+    struct bench *b = *state;
+    b->options.ping_interval_ms = 20;
+    b->options.pong_timeout_ms = 20;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    for (int i = 0; i < 10; i++) {
+        bench_wait_ms(b, 8);
+        bench_send_frame(b, client, 10, "", 0);
+    }
+    bench_turns(b, 3);
+    assert_int_equal(client->len, 0); /* not one ping */
+    assert_true(tg_conn_is_open(bench_conn(b)));
+}
+
+static void no_pings_when_the_interval_is_zero(void **state)
+{
+    struct bench *b = *state;
+    b->options.ping_interval_ms = 0;
+    b->options.pong_timeout_ms = 1;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    bench_wait_ms(b, 15);
+    assert_int_equal(client->len, 0);
+    assert_true(tg_conn_is_open(bench_conn(b)));
+}
+
+/* The pong may be among the bytes that we do not read. */
+static void nobody_is_lost_while_reading_is_paused(void **state)
+{
+    struct bench *b = *state;
+    b->options.inbox_messages = 1;
+    b->options.ping_interval_ms = 5;
+    b->options.pong_timeout_ms = 5;
+    b->replies[TG_HOOK_MESSAGE].when = BENCH_LATER;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    for (int i = 0; i < 4; i++)
+        bench_send_text(b, client, "{\"type\":\"x\"}");
+    BENCH_UNTIL(b, bench_asking(b, TG_HOOK_MESSAGE));
+    bench_wait_ms(b, 40);
+    assert_true(tg_conn_is_open(bench_conn(b)));
+    b->replies[TG_HOOK_MESSAGE] = (struct bench_reply){BENCH_NOW, bench_yes()};
+    bench_answer(b, TG_HOOK_MESSAGE, bench_yes());
+    BENCH_UNTIL(b, bench_asked(b, TG_HOOK_MESSAGE) == 4);
+}
+
+/* --- expiry ---------------------------------------------------------------------------------------- */
+
+static struct tg_hook_result expires_in(int64_t ms)
+{
+    struct tg_hook_result result = bench_identity("ann");
+    result.expires_at = (double)((int64_t)tg_clock_wall_ms() + ms) / 1000.0;
+    return result;
+}
+
+static void notice_then_end(void **state)
+{
+    struct bench *b = *state;
+    b->options.expiry_notice_ms = 30;
+    bench_start(b);
+    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(60);
+    struct bench_client *client = bench_ready(b);
+    uint64_t begin_ms = bench_now_ms();
+    assert_non_null(strstr(bench_expect(b, client, "auth_expiring"), "\"expires_at\":"));
+    assert_true(bench_now_ms() - begin_ms >= 20);
+    (void)bench_expect_close(b, client, 4401);
+    assert_true(bench_now_ms() - begin_ms >= 50);
+}
+
+static void a_renewal_puts_it_off_and_notices_again(void **state)
+{
+    struct bench *b = *state;
+    b->options.expiry_notice_ms = 40;
+    b->replies[TG_HOOK_REAUTHENTICATE].when = BENCH_NOW;
+    bench_start(b);
+    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(60);
+    struct bench_client *client = bench_ready(b);
+    (void)bench_expect(b, client, "auth_expiring");
+    b->replies[TG_HOOK_REAUTHENTICATE].result = expires_in(90);
+    bench_send_text(b, client, "{\"type\":\"authenticate\"}");
+    (void)bench_expect(b, client, "\"authenticated\"");
+    (void)bench_expect(b, client, "auth_expiring");
+    b->replies[TG_HOOK_REAUTHENTICATE].result = bench_identity("ann"); /* for ever */
+    bench_send_text(b, client, "{\"type\":\"authenticate\"}");
+    (void)bench_expect(b, client, "{\"type\":\"authenticated\",\"data\":{\"user_id\":\"ann\"}}");
+    bench_wait_ms(b, 60);
+    assert_true(tg_conn_is_open(bench_conn(b)));
+    assert_true(tg_conn_expires_at(bench_conn(b)) == 0);
+}
+
+static void it_can_expire_during_setup(void **state)
+{
+    struct bench *b = *state;
+    b->replies[TG_HOOK_PREPARE].when = BENCH_LATER;
+    bench_start(b);
+    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(20);
+    struct bench_client *client = bench_open(b);
+    (void)bench_expect_close(b, client, 4401); /* no notice before connection_ready */
+}
+
+static void far_and_odd_times_are_no_deadline_now(void **state)
+{
+    struct bench *b = *state;
+    static const double times[] = {1e300, 4e9, 1.0 / 0.0, -5, 0};
+    bench_start(b);
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        b->replies[TG_HOOK_AUTHENTICATE].result = bench_identity("ann");
+        b->replies[TG_HOOK_AUTHENTICATE].result.expires_at = times[i];
+        struct bench_client *client = bench_ready(b);
+        bench_send_text(b, client, "{\"type\":\"ping\"}");
+        (void)bench_expect(b, client, "pong");
+    }
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(idle_and_back),
+        T(messages_keep_it_from_idling),
+        T(a_silent_peer_is_pinged_and_then_lost),
+        T(any_byte_is_as_good_as_a_pong),
+        T(no_pings_when_the_interval_is_zero),
+        T(nobody_is_lost_while_reading_is_paused),
+        T(notice_then_end),
+        T(a_renewal_puts_it_off_and_notices_again),
+        T(it_can_expire_during_setup),
+        T(far_and_odd_times_are_no_deadline_now),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
