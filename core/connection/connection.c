@@ -131,6 +131,9 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
     else if (conn->ws != NULL)
         tg__receive(conn, data, len);
     /* else: refused; what still arrives is dropped until the peer has read the answer */
+    /* One write for the answers to one read. Not left to the end of the loop's round: a peer that sends
+     * fast is read many times in one. */
+    tg__flush_now(conn);
 }
 
 static void on_end(void *ctx, enum tg_err err, const char *why)

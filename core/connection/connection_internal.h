@@ -157,10 +157,12 @@ void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *resul
 /* outbox.c */
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len);
 void tg__flush_later(struct tg_conn *conn);
+void tg__flush_now(struct tg_conn *conn); /* what tg__flush_later put off, if anything */
 void tg__slow_client(struct tg_conn *conn); /* counts it and ends it with 1008 */
 void tg__flush(struct tg_conn *conn);
 size_t tg__outbox_bytes(const struct tg_conn *conn);
-/* Sends the JSON in `body` unless the policy is plain; frees it. */
+/* Sends the JSON in `body` unless the policy is plain; frees it. Empty: it could not be written, which
+ * ends the connection. */
 void tg__send_json(struct tg_conn *conn, struct tg_buffer *body);
 
 /* deadlines.c */

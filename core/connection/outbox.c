@@ -51,6 +51,14 @@ void tg__flush(struct tg_conn *conn)
         tg__pump(conn);
 }
 
+void tg__flush_now(struct tg_conn *conn)
+{
+    if (tg_list_empty(&conn->flush_node))
+        return;
+    tg_list_remove(&conn->flush_node);
+    tg__flush(conn);
+}
+
 static enum tg_err enqueue(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data,
                            size_t len)
 {
@@ -87,6 +95,8 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
     if (!tg_conn_is_open(conn))
         return TG_ERR_CLOSED;
     tg_conn_send_deferred(conn);
+    if (!tg_conn_is_open(conn)) /* what was put off was too much */
+        return TG_ERR_CLOSED;
     size_t queued = tg__outbox_bytes(conn);
     if (queued > 0 && queued + len > tg__options(conn)->outbox_bytes) {
         tg__slow_client(conn);
@@ -115,9 +125,14 @@ enum tg_err tg_conn_send_binary(struct tg_conn *conn, const void *data, size_t l
 
 void tg__send_json(struct tg_conn *conn, struct tg_buffer *body)
 {
-    /* An error here has ended the connection already; there is nobody left to tell. */
-    if (body->len > 0 && !tg__is_plain(conn) &&
-        send_data(conn, TG_WS_TEXT, tg_buffer_head(body), body->len) != TG_ERR_OK)
+    /* An error of sending has ended the connection already; there is nobody left to tell. */
+    if (tg__is_plain(conn)) {
+        tg_buffer_fini(body);
+        return;
+    }
+    if (body->len == 0) /* a client that waits for its answer must not wait for ever */
+        tg_conn_fail(conn, 1011, "out of memory", "out of memory");
+    else if (send_data(conn, TG_WS_TEXT, tg_buffer_head(body), body->len) != TG_ERR_OK)
         tg_log(TG_LOG_DEBUG, "conn.not_sent", tg_log_uint("bytes", body->len));
     tg_buffer_fini(body);
 }
