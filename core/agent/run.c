@@ -88,7 +88,8 @@ static enum tg_err send_delta(struct tg_run *run, struct tg_conn *conn, const ch
     return tg_event_send(&event, conn);
 }
 
-/* Called by the connection, which has forgotten the deferral by then. */
+/* Called by the connection, which has forgotten the deferral by then. A send that fails ends the
+ * connection and with it the run, which may be freed then. */
 static void send_joined_delta(struct tg_deferred_send *deferred)
 {
     struct tg_run *run = TG_CONTAINER_OF(deferred, struct tg_run, deferred);
@@ -97,8 +98,7 @@ static void send_joined_delta(struct tg_deferred_send *deferred)
     run->delta = TG_BUFFER_INIT;
     if (text.len > 0 && conn != NULL && tg_conn_is_open(conn) &&
         send_delta(run, conn, (const char *)tg_buffer_head(&text), text.len) != TG_ERR_OK)
-        tg_log(TG_LOG_DEBUG, "run.delta_lost",
-               tg_log_str("run", run->id)); /* as is the connection */
+        tg_log(TG_LOG_DEBUG, "run.delta_lost", tg_log_uint("bytes", text.len));
     tg_buffer_fini(&text);
 }
 

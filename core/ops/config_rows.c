@@ -60,7 +60,8 @@
     X("limits.inbox_bytes", inbox_bytes, SIZE, "SIZE", "1MiB", KIB, GIB, NULL,                     \
       "Bytes that wait for the policy before reading from that client pauses.")                    \
     X("limits.outbox_bytes", outbox_bytes, SIZE, "SIZE", "4MiB", KIB, GIB, NULL,                   \
-      "Bytes that may wait for a slow client before it is closed (1008).")                         \
+      "Bytes that may wait for a slow client; at half of it its agents wait, over it it is "       \
+      "closed (1008).")                                                                            \
     X("limits.outbox_timeout", outbox_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,    \
       "A client that takes nothing for this long while agents wait for it is closed (1008).")      \
     X("limits.session_bytes", session_bytes, SIZE, "SIZE", "64KiB", 0, GIB, NULL,                  \

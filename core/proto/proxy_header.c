@@ -190,7 +190,8 @@ static enum tg_proxy_status step_v2(struct tg_proxy_parser *parser)
         return TG_PROXY_MORE;
     if (!parser->local)
         take_v2_addresses(parser, parser->held[13]);
-    return TG_PROXY_DONE;
+    parser->skipping = parser->skip > 0;
+    return parser->skipping ? TG_PROXY_MORE : TG_PROXY_DONE;
 }
 
 /* --- both -------------------------------------------------------------------------------------------- */
@@ -212,29 +213,22 @@ static enum tg_proxy_status step(struct tg_proxy_parser *parser)
     return parser->len < strlen(v1_start) ? TG_PROXY_MORE : step_v1(parser);
 }
 
-static size_t skip_extensions(struct tg_proxy_parser *parser, size_t len)
-{
-    size_t taken = parser->skip < len ? parser->skip : len;
-
-    parser->skip -= taken;
-    if (parser->skip == 0)
-        parser->status = TG_PROXY_DONE;
-    return taken;
-}
-
 enum tg_proxy_status tg_proxy_feed(struct tg_proxy_parser *parser, const uint8_t *data, size_t len,
                                    size_t *consumed)
 {
-    bool skipping = parser->status == TG_PROXY_MORE && parser->len > 0 && parser->skip > 0;
-    enum tg_proxy_status status = parser->status;
     size_t at = 0;
 
-    (void)skipping;
-    while (status == TG_PROXY_MORE && at < len) {
+    while (parser->status == TG_PROXY_MORE && !parser->skipping && at < len) {
         parser->held[parser->len++] = data[at++];
-        status = step(parser);
+        parser->status = step(parser);
     }
-    parser->status = status;
+    if (parser->skipping && parser->status == TG_PROXY_MORE) {
+        size_t taken = parser->skip < len - at ? parser->skip : len - at;
+        parser->skip -= taken;
+        at += taken;
+        if (parser->skip == 0)
+            parser->status = TG_PROXY_DONE;
+    }
     *consumed = at;
-    return status;
+    return parser->status;
 }

@@ -33,7 +33,8 @@ struct tg_proxy_parser {
     struct tg_address destination;
 
     size_t len;  /* of held */
-    size_t skip; /* extensions still to come */
+    size_t skip; /* bytes of extensions still to come */
+    bool skipping;
     uint8_t held[TG_PROXY_HELD];
 };
 

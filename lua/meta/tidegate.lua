@@ -128,10 +128,11 @@
 ---@field session table
 local Conn = {}
 
---- Sends a table as JSON, or text as it is (UTF-8).
+--- Sends a table as JSON, or text as it is (UTF-8). Waits, the script and not the worker, while the
+--- client has too much unread already.
 ---@param message table|string
 ---@return true? ok
----@return string? err "closed", or "limit exceeded" when the client reads too slowly
+---@return string? err "closed", or "limit exceeded" when too much waits for the client already and it is ended
 function Conn:send(message) end
 
 ---@param bytes string

@@ -14,6 +14,7 @@
 #include "base/json_reader.h"
 #include "base/memory.h"
 #include "support/bench.h"
+#include "support/log_capture.h"
 
 #define RUNS 16
 
@@ -502,6 +503,19 @@ static void an_unheard_run_can_time_out(void **state)
     assert_int_equal(tg_runs_count(f->bench.runs), 0);
 }
 
+/* Fills the outbox up to `bytes`, all of it waiting behind a socket that takes nothing. */
+static void fill_outbox(struct fixture *f, size_t bytes)
+{
+    static char text[3000];
+    struct tg_conn *conn = bench_conn(&f->bench);
+    f->client->deaf = true;
+    while (tg_conn_stats(conn).outbox_bytes + 10 < bytes) {
+        size_t room = bytes - tg_conn_stats(conn).outbox_bytes;
+        assert_int_equal(tg_conn_send_binary(conn, text, room > 3000 ? 3000 : room - 9), TG_ERR_OK);
+        bench_turn(&f->bench);
+    }
+}
+
 static void a_client_too_slow_for_events(void **state)
 {
     struct fixture *f = *state;
@@ -565,15 +579,7 @@ static void started_that_cannot_be_sent(void **state)
         f->options.finish_unheard = unheard;
         f->bench.options.outbox_bytes = 100000;
         begin(f);
-        f->client->deaf = true;
-        char text[3000];
-        memset(text, 'x', sizeof text);
-        while (tg_conn_stats(bench_conn(&f->bench)).outbox_bytes < 99950) {
-            size_t room = 99950 - tg_conn_stats(bench_conn(&f->bench)).outbox_bytes;
-            size_t len = room > 3000 ? 3000 : room < 4 ? 0 : room - 2;
-            assert_int_equal(tg_conn_send_binary(bench_conn(&f->bench), text, len), TG_ERR_OK);
-            bench_turn(&f->bench);
-        }
+        fill_outbox(f, 99950);
         execute(f);
         BENCH_UNTIL(&f->bench, bench_state(&f->bench) == TG_CLOSING);
         assert_int_equal(f->started, 0);
@@ -581,6 +587,81 @@ static void started_that_cannot_be_sent(void **state)
         assert_int_equal(running(f), 0);
         bench_stop(&f->bench);
         bench_init(&f->bench);
+    }
+}
+
+/* --- deltas that are joined ----------------------------------------------------------------------------- */
+
+static void deltas_are_joined_while_the_client_does_not_read(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    struct tg_run *r = run(f);
+    fill_outbox(f, 500000);
+    assert_true(tg_conn_is_writing(bench_conn(&f->bench)));
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(tg_run_delta(r, "ab ", 3), TG_ERR_OK);
+    assert_int_equal(tg_run_thinking(r, "hm", 2), TG_ERR_OK);
+    assert_int_equal(tg_run_delta(r, "c", 1), TG_ERR_OK);
+    assert_int_equal(tg_run_delta(r, "d", 1), TG_ERR_OK);
+    tg_run_complete(r, "1", 1);
+    f->client->deaf = false;
+    struct bench_frame frame = bench_read(&f->bench, f->client);
+    while (frame.opcode == 2 && f->client->len > 0 && f->client->in[0] != 0x81)
+        frame = bench_read(&f->bench, f->client);
+    assert_int_equal(frame.opcode, 2); /* the last of what filled it */
+    assert_non_null(strstr(event(f, "agent_delta", tg_run_id(r)),
+                           "\"text\":\"ab ab ab ab ab ab ab ab ab ab \""));
+    (void)event(f, "agent_thinking", tg_run_id(r));
+    assert_non_null(strstr(event(f, "agent_delta", tg_run_id(r)), "\"text\":\"cd\""));
+    (void)event(f, "agent_completed", tg_run_id(r));
+    silence(f);
+}
+
+/* What was put off is the last straw for something else that is sent. */
+static void a_joined_delta_that_does_not_fit(void **state)
+{
+    struct fixture *f = *state;
+    static char text[2000];
+    f->bench.options.outbox_bytes = 100000;
+    begin(f);
+    log_capture_start(); /* at level debug */
+    struct tg_run *r = run(f);
+    memset(text, 'x', sizeof text);
+    fill_outbox(f, 99900);
+    struct tg_conn *conn = bench_conn(&f->bench);
+    assert_int_equal(tg_run_delta(r, text, sizeof text), TG_ERR_OK);
+    assert_int_equal(tg_conn_send_text(conn, "x", 1), TG_ERR_CLOSED);
+    assert_int_equal(tg_conn_state(conn), TG_CLOSING);
+    assert_int_equal(f->cancelled, 1);
+    f->client->deaf = false;
+    struct bench_frame frame = bench_read(&f->bench, f->client);
+    while (frame.opcode == 2)
+        frame = bench_read(&f->bench, f->client);
+    assert_int_equal(frame.opcode, 8); /* and nothing after it */
+    assert_int_equal(f->client->len, 0);
+    log_capture_stop();
+}
+
+static void joined_deltas_are_forgotten_with_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    for (int unheard = 0; unheard < 2; unheard++) {
+        f->options.finish_unheard = unheard;
+        begin(f);
+        struct tg_run *r = run(f);
+        fill_outbox(f, 500000);
+        assert_int_equal(tg_run_delta(r, "lost", 4), TG_ERR_OK);
+        bench_reset_client(f->client);
+        BENCH_UNTIL(&f->bench, tg_hub_count(f->bench.hub) == 0);
+        if (unheard) {
+            assert_int_equal(tg_run_delta(r, "unheard", 7), TG_ERR_OK);
+            finish(f, 0);
+        }
+        assert_int_equal(tg_runs_count(f->bench.runs), 0);
+        bench_stop(&f->bench);
+        bench_init(&f->bench);
+        f->started = f->cancelled = f->seq = 0;
     }
 }
 
@@ -651,6 +732,9 @@ int main(void)
         T(a_client_too_slow_for_events),
         T(the_last_straw),
         T(started_that_cannot_be_sent),
+        T(deltas_are_joined_while_the_client_does_not_read),
+        T(a_joined_delta_that_does_not_fit),
+        T(joined_deltas_are_forgotten_with_the_connection),
         T(the_drain_deadline_ends_all),
         T(no_memory_for_a_run),
     };
