@@ -47,9 +47,7 @@ struct tg_server {
 TG_MUST enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error);
 void tg__signals_stop(struct tg_server *server);
 
-/* admin_routes_*.c */
+/* admin_api.c */
 TG_MUST enum tg_err tg__admin_start(struct tg_server *server, struct tg_error *error);
-/* Shards of all workers; the array is freed by the caller. */
-const struct tg_metrics **tg__server_shards(const struct tg_server *server);
 
 #endif

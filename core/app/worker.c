@@ -75,6 +75,19 @@ static struct tg_hub_options hub_options(const struct tg_worker_options *options
         /* Rounded up, so that a small limit does not become none. */
         .max_connections = (config->max_connections + workers - 1) / workers,
         .strict = config->strict,
+        .compression = config->compression,
+        .deflate_terms =
+            {
+                .server_takeover = config->compression_server_takeover,
+                .client_takeover = config->compression_client_takeover,
+                .window_bits = (uint8_t)config->compression_window_bits,
+            },
+        .deflate_tuning =
+            {
+                .level = (uint8_t)config->compression_level,
+                .memory_level = (uint8_t)config->compression_memory_level,
+                .min_size = config->compression_min_size,
+            },
         .allowed_origins = (const char *const *)config->allowed_origins.items,
         .allowed_origin_count = config->allowed_origins.count,
     };

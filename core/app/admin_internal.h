@@ -1,0 +1,31 @@
+/* admin_internal.h - what the files of the admin API share: the handlers, and how they answer. */
+#ifndef TG_APP_ADMIN_INTERNAL_H
+#define TG_APP_ADMIN_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "app/server_internal.h"
+#include "base/buffer.h"
+#include "ops/admin.h"
+
+/* Answers with the body, or with 503 when it could not be written (`failed`). Frees the body. */
+void tg__admin_reply(struct tg_admin_request *request, int status, const char *content_type,
+                     struct tg_buffer *body, bool failed);
+
+/* admin_facts.c: from the shards, at once. ctx is the struct tg_server. */
+void tg__admin_get_health(void *ctx, struct tg_admin_request *request);
+void tg__admin_get_ready(void *ctx, struct tg_admin_request *request);
+void tg__admin_get_metrics(void *ctx, struct tg_admin_request *request);
+void tg__admin_get_version(void *ctx, struct tg_admin_request *request);
+
+/* admin_policy.c */
+void tg__admin_get_policy(void *ctx, struct tg_admin_request *request);
+void tg__admin_post_reload(void *ctx, struct tg_admin_request *request);
+void tg__admin_post_drain(void *ctx, struct tg_admin_request *request);
+
+/* admin_connections.c: asks the workers and answers later. */
+void tg__admin_get_connections(void *ctx, struct tg_admin_request *request);
+void tg__admin_get_connection(void *ctx, struct tg_admin_request *request);
+void tg__admin_post_close(void *ctx, struct tg_admin_request *request);
+
+#endif
