@@ -247,6 +247,7 @@ static void serve(struct connect *connect)
                        ? ""
                        : (const char *)tg_buffer_head(&connect->options.headers),
         .subprotocol = connect->session->plain ? NULL : "tidegate.v1",
+        .compress = connect->options.compress,
     };
     enum tg_err err = tg_client_create(&connect->client, connect->net, connect->timers, &options,
                                        &callbacks, connect);

@@ -18,6 +18,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "proto/extensions.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
 #include "proto/websocket.h"
@@ -46,6 +47,9 @@ struct tg_client {
     struct tg_connect_url url;
     char *headers; /* owned */
     const char *subprotocol;
+    const struct tg_deflate_offer *offer; /* static; NULL: none is made */
+    struct tg_deflate_agreement agreed;
+    bool compressing; /* as `agreed` says */
     uv_getaddrinfo_t resolver;
     struct addrinfo *addresses;  /* owned; freed by uv_freeaddrinfo */
     const struct addrinfo *next; /* inside addresses */
@@ -109,7 +113,11 @@ static void flush(struct tg_client *client)
 
 static void queue(struct tg_client *client, enum tg_ws_opcode opcode, const void *data, size_t len)
 {
-    if (tg_ws_encode(&client->pending, TG_WS_CLIENT, opcode, data, len) != TG_ERR_OK)
+    enum tg_err err = opcode == TG_WS_TEXT
+                          ? tg_ws_encode_message(client->ws, &client->pending, opcode, data, len)
+                          : tg_ws_encode(&client->pending, TG_WS_CLIENT, opcode, data, len);
+
+    if (err != TG_ERR_OK)
         fail(client, "out of memory");
     else
         flush(client);
@@ -185,10 +193,13 @@ static void feed_frames(struct tg_client *client, uint8_t *data, size_t len)
 static void open_now(struct tg_client *client)
 {
     static const struct tg_ws_callbacks frames = {on_message, on_ping, on_pong, on_close};
+    static const struct tg_deflate_tuning tuning = {.level = 6, .memory_level = 8};
 
     tg_http_destroy(client->http);
     client->http = NULL;
-    if (tg_ws_create(&client->ws, TG_WS_CLIENT, MESSAGE_MAX, &frames, client) != TG_ERR_OK) {
+    if (tg_ws_create(&client->ws, TG_WS_CLIENT, MESSAGE_MAX, &frames, client) != TG_ERR_OK ||
+        (client->compressing &&
+         tg_ws_use_deflate(client->ws, &client->agreed, &tuning, NULL) != TG_ERR_OK)) {
         fail(client, "out of memory");
         return;
     }
@@ -224,7 +235,9 @@ static void feed_response(struct tg_client *client, uint8_t *data, size_t len)
     }
     if (tg_http_response_status(client->http) != 101) {
         refused(client);
-    } else if (tg_upgrade_verify(client->http, client->key, &error) != TG_ERR_OK) {
+    } else if (tg_upgrade_verify(client->http, client->key, &error) != TG_ERR_OK ||
+               tg_extensions_verify(client->http, client->offer, &client->compressing,
+                                    &client->agreed, &error) != TG_ERR_OK) {
         fail(client, error.text);
     } else {
         open_now(client);
@@ -338,6 +351,21 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     try_next_address(client);
 }
 
+/* Whatever the server prefers: one connection's memory is no matter to a client. */
+static const struct tg_deflate_offer offer = {.client_max_window_bits = TG_DEFLATE_ANY_BITS};
+
+/* Start-up memory. */
+static char *with_offer(const char *headers)
+{
+    char value[TG_EXTENSIONS_SIZE];
+    size_t size = strlen(headers) + sizeof TG_EXTENSIONS_HEADER "\r\n" + sizeof value;
+    char *out = tg_xcalloc(size, 1);
+
+    tg_extensions_write_offer(&offer, value);
+    (void)snprintf(out, size, "%s" TG_EXTENSIONS_HEADER "%s\r\n", headers, value);
+    return out;
+}
+
 enum tg_err tg_client_create(struct tg_client **out, struct tg_net *net, struct tg_timers *timers,
                              const struct tg_client_options *options,
                              const struct tg_client_callbacks *callbacks, void *ctx)
@@ -351,7 +379,9 @@ enum tg_err tg_client_create(struct tg_client **out, struct tg_net *net, struct 
     client->callbacks = callbacks;
     client->ctx = ctx;
     client->url = *options->url;
-    client->headers = tg_xstrdup(options->headers);
+    client->offer = options->compress ? &offer : NULL;
+    client->headers =
+        options->compress ? with_offer(options->headers) : tg_xstrdup(options->headers);
     client->subprotocol = options->subprotocol;
     client->resolver.data = client;
     tg_error_set(&client->connect_error, TG_ERR_SYS, "%s has no usable address", client->url.host);

@@ -37,6 +37,7 @@ struct tg_client_options {
     const struct tg_connect_url *url; /* copied */
     const char *headers;              /* "Name: value\r\n"…, copied */
     const char *subprotocol;          /* static, or NULL */
+    bool compress;                    /* offers permessage-deflate */
 };
 
 /* Starts. Failures that come later are told by on_end. */

@@ -7,7 +7,7 @@
 #include "app/connect.h"
 #include "base/units.h"
 
-enum { FLAG_BEARER, FLAG_HEADER, FLAG_SEND, FLAG_AGENT, FLAG_PLAIN, FLAG_TIMEOUT };
+enum { FLAG_BEARER, FLAG_HEADER, FLAG_SEND, FLAG_AGENT, FLAG_PLAIN, FLAG_COMPRESS, FLAG_TIMEOUT };
 
 const struct tg_flag tg_connect_flags[] = {
     {FLAG_BEARER, "bearer", "TOKEN", 1, "Sends `Authorization: Bearer TOKEN`. Never printed."},
@@ -20,6 +20,8 @@ const struct tg_flag tg_connect_flags[] = {
     {FLAG_PLAIN, "plain", NULL, 0,
      "For servers that speak text of their own: sends text as it is, without waiting for "
      "connection_ready, and ends after as many answers."},
+    {FLAG_COMPRESS, "compress", NULL, 0,
+     "Offers to compress messages (permessage-deflate); the server may decline."},
     {FLAG_TIMEOUT, "timeout", "DURATION", 1,
      "How long all of it may take, such as 5s (default 60s; no limit for a person at a "
      "terminal)."},
@@ -32,9 +34,13 @@ const struct tg_flag tg_connect_flags[] = {
 static enum tg_err add_header(struct tg_buffer *headers, const char *name, size_t name_len,
                               const char *value, struct tg_error *error)
 {
-    static const char *const taken[] = {
-        "host",          "upgrade", "connection", "sec-websocket-key", "sec-websocket-version",
-        "content-length"};
+    static const char *const taken[] = {"host",
+                                        "upgrade",
+                                        "connection",
+                                        "sec-websocket-key",
+                                        "sec-websocket-version",
+                                        "content-length",
+                                        "sec-websocket-extensions"};
 
     for (size_t i = 0; i < name_len; i++) {
         if (!isalnum((unsigned char)name[i]) && strchr(TOKEN_CHARACTERS, name[i]) == NULL)
@@ -115,6 +121,9 @@ static enum tg_err take_flag(const struct tg_arguments *args, struct tg_connect_
             out->agent = args->values[0];
         else
             tg_session_add_agent(&out->session, args->values[0], args->values[1]);
+        return TG_ERR_OK;
+    case FLAG_COMPRESS:
+        out->compress = true;
         return TG_ERR_OK;
     case FLAG_TIMEOUT:
         if (tg_duration_parse(args->values[0], &out->timeout_ms, &detail) != TG_ERR_OK)

@@ -2,6 +2,7 @@
 #ifndef TG_APP_CONNECT_OPTIONS_H
 #define TG_APP_CONNECT_OPTIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "app/connect_session.h"
@@ -14,6 +15,7 @@ struct tg_connect_options {
     struct tg_buffer headers; /* owned; "Name: value\r\n"… and a NUL, or empty */
     const char *agent; /* borrowed from argv; for lines that are typed; NULL: the server's choice */
     uint64_t timeout_ms;
+    bool compress;
     struct tg_session session; /* what to send, when it was given as flags */
 };
 

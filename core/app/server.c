@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "app/script_options.h"
 #include "app/server_internal.h"
@@ -18,7 +17,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/listener.h"
 
 /* How long workers may take, after the last close deadline, to notice that all is over. */
 #define STOP_MARGIN_MS 1000
@@ -105,8 +103,7 @@ static void worker_abort(void *ctx, size_t index)
 
 static void announce(const struct tg_server *server)
 {
-    for (size_t i = 0; i < server->config->listen.count; i++)
-        printf("listening ws://%s\n", server->bound[i]);
+    tg__sockets_announce(server);
     if (server->admin != NULL)
         printf("admin http://%s\n", server->admin_bound);
     (void)fflush(stdout);
@@ -176,6 +173,7 @@ void tg_server_drain(struct tg_server *server, const char *why)
         return;
     }
     server->draining = true;
+    tg_sockets_unlink(&server->sockets); /* before the next server looks whether it is in use */
     for (size_t i = 0; i < server->worker_count; i++)
         tg_worker_drain(server->workers[i]);
     arm(server, server->config->drain_timeout_ms, on_drain_deadline);
@@ -183,52 +181,36 @@ void tg_server_drain(struct tg_server *server, const char *why)
 
 /* --- create, run, destroy ---------------------------------------------------------------------------- */
 
-/* fds is a table of worker_count rows, one column an address. */
-static enum tg_err bind_all(struct tg_server *server, int *fds, struct tg_error *error)
+static enum tg_err create_worker(struct tg_server *server, size_t index, struct tg_error *error)
 {
-    const struct tg_strings *listen = &server->config->listen;
-    for (size_t i = 0; i < listen->count; i++) {
-        const char *address = listen->items[i];
-        for (size_t w = 0; w < server->worker_count; w++) {
-            enum tg_err err = tg_listener_bind(address, true, &fds[w * listen->count + i],
-                                               server->bound[i], error);
-            if (err != TG_ERR_OK)
-                return err;
-            address = server->bound[i]; /* port 0: all workers share the one that was found */
-        }
-    }
-    return TG_ERR_OK;
+    size_t count = server->sockets.count;
+    int *fds = tg_xcalloc(count + 1, sizeof *fds);
+    struct tg_worker_options options = {
+        .index = index,
+        .config = server->config,
+        .admission = server->admission,
+        .script_options = server->script_options,
+        .script_option_count = server->config->options_count,
+        .fds = fds,
+        .fd_count = count,
+        .events = {.ctx = server,
+                   .prepared = on_prepared,
+                   .switched = on_switched,
+                   .drained = on_drained},
+    };
+    enum tg_err err = tg__sockets_of_worker(server, fds, error);
+    if (err == TG_ERR_OK)
+        err = tg_worker_create(&server->workers[index], &options, error);
+    tg_free(fds);
+    return err;
 }
 
 static enum tg_err create_workers(struct tg_server *server, struct tg_error *error)
 {
-    size_t columns = server->config->listen.count;
-    size_t cells = server->worker_count * columns;
-    int *fds = tg_xcalloc(cells + 1, sizeof *fds);
-    for (size_t i = 0; i < cells; i++)
-        fds[i] = -1;
-    enum tg_err err = bind_all(server, fds, error);
-    for (size_t i = 0; i < server->worker_count && err == TG_ERR_OK; i++) {
-        struct tg_worker_options options = {
-            .index = i,
-            .config = server->config,
-            .script_options = server->script_options,
-            .script_option_count = server->config->options_count,
-            .fds = fds + i * columns,
-            .fd_count = columns,
-            .events = {.ctx = server,
-                       .prepared = on_prepared,
-                       .switched = on_switched,
-                       .drained = on_drained},
-        };
-        err = tg_worker_create(&server->workers[i], &options, error);
-        for (size_t j = 0; j < columns && err == TG_ERR_OK; j++)
-            fds[i * columns + j] = -1; /* the worker's now */
-    }
-    for (size_t i = 0; i < cells; i++)
-        if (fds[i] >= 0)
-            (void)close(fds[i]);
-    tg_free(fds);
+    enum tg_err err = tg__sockets_open(server, error);
+    for (size_t i = 0; i < server->worker_count && err == TG_ERR_OK; i++)
+        err = create_worker(server, i, error);
+    tg_sockets_handed_over(&server->sockets);
     return err;
 }
 
@@ -282,6 +264,20 @@ static enum tg_err create_loop(struct tg_server *server, struct tg_error *error)
     return TG_ERR_OK;
 }
 
+static enum tg_err create_admission(struct tg_server *server, struct tg_error *error)
+{
+    const struct tg_config *config = server->config;
+    struct tg_admission_options options = {
+        .max_connections = config->max_connections,
+        .max_per_address = config->max_connections_per_ip,
+        .rate = config->connection_rate,
+    };
+    enum tg_err err = tg_admission_create(&server->admission, &options);
+    if (err != TG_ERR_OK)
+        return tg_error_set(error, err, "the server could not be set up: %s", tg_err_text(err));
+    return TG_ERR_OK;
+}
+
 enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *config,
                              struct tg_error *error)
 {
@@ -290,12 +286,13 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     server->started_ms = tg_clock_monotonic_ms();
     server->worker_count = (size_t)config->workers;
     server->workers = tg_xcalloc(server->worker_count, sizeof(struct tg_worker *));
-    server->bound = tg_xcalloc(config->listen.count + 1, sizeof *server->bound);
     server->script_options = tg_script_options_from(config);
     enum tg_err err = tg_watchdog_start(error);
     server->watched = err == TG_ERR_OK;
     if (err == TG_ERR_OK)
         err = create_loop(server, error);
+    if (err == TG_ERR_OK)
+        err = create_admission(server, error);
     if (err == TG_ERR_OK)
         err = create_workers(server, error);
     if (err == TG_ERR_OK)
@@ -353,6 +350,7 @@ void tg_server_destroy(struct tg_server *server)
         return;
     server->stopped = true;
     join_workers(server);
+    tg_sockets_fini(&server->sockets);
     if (server->loop_open)
         close_loop(server);
     for (size_t i = 0; i < server->worker_count; i++)
@@ -368,7 +366,7 @@ void tg_server_destroy(struct tg_server *server)
     if (server->loop_open && uv_loop_close(&server->loop) != 0)
         tg_log(TG_LOG_ERROR, "server.handles_left");
     tg_free(server->workers);
-    tg_free(server->bound);
+    tg_admission_destroy(server->admission);
     tg_free(server->script_options);
     tg_free(server);
 }

@@ -8,6 +8,7 @@
 #include "app/server.h"
 #include "app/worker.h"
 #include "net/mailbox.h"
+#include "net/sockets.h"
 #include "net/stream.h"
 #include "net/timer.h"
 #include "ops/admin.h"
@@ -30,8 +31,9 @@ struct tg_server {
     struct tg_script_env probe;
     struct tg_meter *meter;
     struct tg_reload *reload;
-    struct tg_admin *admin;         /* NULL: off */
-    char (*bound)[TG_ADDRESS_SIZE]; /* owned; one per config->listen */
+    struct tg_admin *admin; /* NULL: off */
+    struct tg_sockets sockets;
+    struct tg_admission *admission; /* owned; shared by the workers */
     char admin_bound[TG_ADDRESS_SIZE];
     uint64_t started_ms;
     size_t drained; /* workers that are */
@@ -42,6 +44,13 @@ struct tg_server {
     bool stopped;
     int exit_code;
 };
+
+/* server_sockets.c */
+TG_MUST enum tg_err tg__sockets_open(struct tg_server *server, struct tg_error *error);
+/* fds has server->sockets.count places; the caller owns what is put there. */
+TG_MUST enum tg_err tg__sockets_of_worker(struct tg_server *server, int *fds,
+                                          struct tg_error *error);
+void tg__sockets_announce(const struct tg_server *server);
 
 /* signals.c */
 TG_MUST enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error);

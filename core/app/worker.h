@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/metrics.h"
+#include "connection/admission.h"
 #include "connection/id.h"
 #include "ops/config.h"
 #include "script/generation.h"
@@ -30,6 +31,7 @@ struct tg_worker_events {
 struct tg_worker_options {
     size_t index;
     const struct tg_config *config;                /* borrowed; not changed while workers live */
+    struct tg_admission *admission;                /* borrowed; shared by all workers */
     const struct tg_script_option *script_options; /* borrowed */
     size_t script_option_count;
     int *fds; /* listening sockets, owned by the worker from create on; the array is copied */

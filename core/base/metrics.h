@@ -24,6 +24,7 @@ typedef _Atomic uint64_t tg_counter;
 
 enum tg_direction { TG_IN, TG_OUT };
 enum tg_message_kind { TG_MESSAGE_TEXT, TG_MESSAGE_BINARY, TG_MESSAGE_CONTROL };
+enum tg_compression_stage { TG_PLAIN, TG_COMPRESSED };
 
 /* Counters without labels: name, help. The Prometheus name is tidegate_<name>_total. */
 #define TG_COUNTER_MAP(X)                                                                          \
@@ -96,6 +97,7 @@ struct tg_metrics {
     tg_counter closes[TG_CLOSE_SLOTS];
     tg_counter messages[2][3]; /* [tg_direction][tg_message_kind] */
     tg_counter bytes[2];
+    tg_counter compression_bytes[2][2]; /* [tg_direction][tg_compression_stage] */
     struct tg_histogram hook_duration[TG_METRICS_HOOKS];
     tg_counter hook_outcomes[TG_METRICS_HOOKS][TG_METRICS_HOOK_OUTCOMES];
     struct tg_agent_metrics agents[TG_METRICS_AGENTS];

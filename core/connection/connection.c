@@ -79,6 +79,8 @@ void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook, const struct tg_
         if (strcmp(real, result->offered_id) != 0) {
             tg_conn_id_mismatch(conn, result->offered_id, strlen(result->offered_id),
                                 tg_hook_names[hook]);
+            if (hook == TG_HOOK_CLOSED)
+                tg__conn_maybe_free(conn);
             return;
         }
     }

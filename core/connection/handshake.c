@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "connection/connection_internal.h"
+#include "proto/extensions.h"
 #include "proto/upgrade.h"
 
 #define SUBPROTOCOL "tidegate.v1"
@@ -69,13 +70,31 @@ static const char *offered_subprotocol(const struct tg_http *http)
     return NULL;
 }
 
+/* Writes the header line that answers the client's extensions, or none. */
+static enum tg_err agree_on_extensions(struct tg_conn *conn, char *line, size_t size)
+{
+    const struct tg_hub_options *options = tg__options(conn);
+    struct tg_deflate_agreement agreed;
+    char value[TG_EXTENSIONS_SIZE];
+    line[0] = '\0';
+    if (!options->compression ||
+        !tg_extensions_negotiate(conn->http, &options->deflate_terms, &agreed, value))
+        return TG_ERR_OK;
+    (void)snprintf(line, size, TG_EXTENSIONS_HEADER "%s\r\n", value);
+    return tg_ws_use_deflate(conn->ws, &agreed, &options->deflate_tuning, tg__metrics(conn));
+}
+
 static enum tg_err write_switching(struct tg_conn *conn)
 {
-    char extra[sizeof "Tidegate-Connection-Id: \r\n" + TG_CONN_ID_SIZE];
+    char extensions[sizeof TG_EXTENSIONS_HEADER "\r\n" + TG_EXTENSIONS_SIZE];
+    char extra[sizeof "Tidegate-Connection-Id: \r\n" + TG_CONN_ID_SIZE + sizeof extensions];
     char id[TG_CONN_ID_SIZE];
     const char *subprotocol = offered_subprotocol(conn->http);
     tg_conn_id_format(&conn->id, id);
-    (void)snprintf(extra, sizeof extra, "Tidegate-Connection-Id: %s\r\n", id);
+    enum tg_err err = agree_on_extensions(conn, extensions, sizeof extensions);
+    if (err != TG_ERR_OK)
+        return err;
+    (void)snprintf(extra, sizeof extra, "Tidegate-Connection-Id: %s\r\n%s", id, extensions);
     conn->subprotocol = subprotocol != NULL;
     return tg_upgrade_accept(&conn->outbox, conn->http, subprotocol, extra);
 }

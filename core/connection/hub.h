@@ -13,6 +13,7 @@
 #include "connection/id.h"
 #include "net/stream.h"
 #include "net/timer.h"
+#include "proto/extensions.h"
 
 struct tg_hub;
 struct tg_conn;
@@ -27,6 +28,9 @@ struct tg_hub_options {
     size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
     size_t max_connections; /* of this worker; 0: no limit */
     bool strict;
+    bool compression; /* permessage-deflate is agreed to, within these terms */
+    struct tg_deflate_terms deflate_terms;
+    struct tg_deflate_tuning deflate_tuning;
     /* Origins that browsers may connect from; none: any. Borrowed. */
     const char *const *allowed_origins;
     size_t allowed_origin_count;

@@ -59,16 +59,6 @@ void tg__flush_now(struct tg_conn *conn)
     tg__flush(conn);
 }
 
-static enum tg_err enqueue(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data,
-                           size_t len)
-{
-    enum tg_err err = tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len);
-    if (err != TG_ERR_OK)
-        return err;
-    tg__flush_later(conn);
-    return TG_ERR_OK;
-}
-
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len)
 {
     if (!tg_conn_is_open(conn))
@@ -78,7 +68,9 @@ void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void
         return;
     }
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][TG_MESSAGE_CONTROL], 1);
-    if (enqueue(conn, opcode, data, len) != TG_ERR_OK)
+    if (tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len) == TG_ERR_OK)
+        tg__flush_later(conn);
+    else
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
 }
 
@@ -102,10 +94,11 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
         tg__slow_client(conn);
         return TG_ERR_LIMIT;
     }
-    if (enqueue(conn, opcode, data, len) != TG_ERR_OK) {
+    if (tg_ws_encode_message(conn->ws, &conn->outbox, opcode, data, len) != TG_ERR_OK) {
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return TG_ERR_NOMEM;
     }
+    tg__flush_later(conn);
     conn->messages_out++;
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][opcode == TG_WS_TEXT ? TG_MESSAGE_TEXT
                                                                              : TG_MESSAGE_BINARY],

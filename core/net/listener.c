@@ -4,12 +4,14 @@
  * handles have closed.
  *
  * Accepts by itself instead of through uv_listen: when descriptors run out libuv (1.44) closes every
- * waiting client without telling anyone. Here they wait in the kernel's queue until the back-off is
- * over, and the owner hears of it.
+ * waiting client without telling anyone. Here the loop's spare descriptor is given up for one client,
+ * which is told to come back, and kept open until the back-off is over, so that it can read that before
+ * anything is reset; the others wait in the kernel's queue meanwhile, and the owner hears of it.
  */
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -34,7 +36,9 @@ struct tg_listener {
     struct tg_net *net; /* borrowed until tg_listener_stop */
     tg_accept_fn on_accept;
     tg_accept_error_fn on_error;
-    void *ctx; /* borrowed until tg_listener_stop */
+    void *ctx;           /* borrowed until tg_listener_stop */
+    const char *refusal; /* borrowed until tg_listener_stop; NULL: none */
+    int refused_fd;      /* owned; in place of the spare descriptor until the back-off is over; or -1 */
     bool stopping;
 };
 
@@ -120,11 +124,14 @@ static enum tg_err resolve(const char *host, const char *port, struct addrinfo *
 
 static bool name_bound(int fd, char bound[TG_ADDRESS_SIZE])
 {
-    struct sockaddr_storage address;
-    socklen_t len = sizeof address;
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof storage;
 
-    return getsockname(fd, (struct sockaddr *)(void *)&address, &len) == 0 &&
-           tg__address_format(&address, bound);
+    if (getsockname(fd, (struct sockaddr *)(void *)&storage, &len) != 0)
+        return false;
+    struct tg_address address = tg__address_from(&storage);
+    tg_address_format(&address, bound);
+    return address.kind != TG_ADDRESS_UNKNOWN;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -135,10 +142,46 @@ static void on_handle_closed(uv_handle_t *handle)
         tg_free(listener);
 }
 
+/* The refused client has had its time to read: its descriptor becomes the spare one again. */
+static void let_go_of_refused(struct tg_listener *listener)
+{
+    char unread[4096];
+
+    if (listener->refused_fd == -1)
+        return;
+    /* Bytes that nobody read would turn the close into a reset, which may overtake the answer. */
+    for (int i = 0; i < 16 && recv(listener->refused_fd, unread, sizeof unread, MSG_DONTWAIT) > 0;)
+        i++;
+    close(listener->refused_fd);
+    listener->refused_fd = -1;
+    listener->net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void refuse_one(struct tg_listener *listener)
+{
+    struct tg_net *net = listener->net;
+
+    if (listener->refusal == NULL || net->spare_fd == -1)
+        return;
+    close(net->spare_fd);
+    net->spare_fd = -1;
+    listener->refused_fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (listener->refused_fd == -1) { /* another thread was faster */
+        net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        return;
+    }
+    (void)!send(listener->refused_fd, listener->refusal, strlen(listener->refusal),
+                MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)shutdown(listener->refused_fd, SHUT_WR);
+}
+
 static void on_back_off_over(uv_timer_t *handle)
 {
     struct tg_listener *listener = handle->data;
 
+    let_go_of_refused(listener);
+    if (listener->net->spare_fd == -1) /* it could not be had again at once */
+        listener->net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     (void)uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
 
@@ -179,9 +222,12 @@ static bool accept_one(struct tg_listener *listener)
             return false;
         if (is_of_peer(errno))
             return true;
+        int error = errno;
         (void)uv_poll_stop(&listener->poll);
         (void)uv_timer_start(&listener->back_off, on_back_off_over, BACK_OFF_MS, 0);
-        report(listener, errno);
+        if (error == EMFILE || error == ENFILE)
+            refuse_one(listener);
+        report(listener, error);
         return false;
     }
     struct tg_stream *stream;
@@ -274,6 +320,7 @@ enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *net, int 
     listener->back_off.data = listener;
     listener->handles_open = 2;
     listener->fd = fd;
+    listener->refused_fd = -1;
     listener->net = net;
     listener->on_accept = on_accept;
     listener->on_error = on_error;
@@ -286,11 +333,17 @@ enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *net, int 
     return TG_ERR_OK;
 }
 
+void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes)
+{
+    listener->refusal = bytes;
+}
+
 void tg_listener_stop(struct tg_listener *listener)
 {
     if (listener == NULL || listener->stopping)
         return;
     listener->stopping = true;
+    let_go_of_refused(listener);
     uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
     uv_close((uv_handle_t *)&listener->back_off, on_handle_closed);
     close(listener->fd); /* allowed as soon as uv_close has stopped the poll */

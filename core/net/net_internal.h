@@ -1,16 +1,89 @@
-/* net_internal.h - what listener.c needs of stream.c and nobody else may see.
+/* net_internal.h - what the files of this folder know of a stream and nobody else may see.
+ *
+ * Between the socket and the owner of a stream stands a filter, a table of functions:
+ *
+ *   socket ──received, ended──> filter ──deliver, end──> owner
+ *   socket <──send, send_fin── filter <──write, shutdown── owner
+ *
+ * A stream begins with the filter that changes nothing (stream.c); TLS puts its own there (tls.c).
  */
 #ifndef TG_NET_NET_INTERNAL_H
 #define TG_NET_NET_INTERNAL_H
 
+#include <uv.h>
+
+#include "base/buffer.h"
 #include "base/error.h"
 #include "net/stream.h"
+
+struct tg_filter {
+    /* From the loop. The callee may end or close the stream. */
+    void (*received)(struct tg_stream *stream, uint8_t *data, size_t len);
+    /* From the loop: the peer's FIN. */
+    void (*ended)(struct tg_stream *stream);
+    /* From the loop: the socket has taken what tg__stream_send could not hand over at once. */
+    void (*sent)(struct tg_stream *stream);
+    /* From the owner. Never calls it back. */
+    enum tg_err (*write)(struct tg_stream *stream, struct tg_buffer *bytes);
+    void (*shutdown)(struct tg_stream *stream);
+    /* Last words, before the socket is closed. NULL: none. */
+    void (*closing)(struct tg_stream *stream);
+    /* Bytes that the owner has written and the socket was not offered yet. NULL: never any. */
+    size_t (*held)(const struct tg_stream *stream);
+    /* Frees the state, after the last of the above. NULL: there is none. */
+    void (*destroy)(void *state);
+};
+
+struct tg_net {
+    struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
+    /* Given up when there is no other descriptor, so that a client can at least be told (listener.c); -1: it
+     * is in use. */
+    int spare_fd; /* owned */
+    /* For filters, so that a stream at rest owns no memory for them. */
+    uint8_t *plain;         /* owned; NULL before the first use */
+    struct tg_buffer spare; /* empty, with room */
+    uint8_t read_buffer[TG_NET_READ_SIZE];
+};
+
+struct tg_stream {
+    uv_tcp_t tcp;
+    struct tg_net *net;                          /* borrowed until on_closed */
+    const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
+    void *ctx;                                   /* borrowed until on_closed */
+    const struct tg_filter *filter;              /* static */
+    void *filter_state;                          /* owned, by filter->destroy */
+    union {                                      /* connecting ends before the first write */
+        uv_connect_t connect;
+        uv_write_t write;
+    } request;
+    uv_shutdown_t shutdown_request;
+    tg_stream_connected_fn on_connected;
+    void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
+    struct tg_buffer unsent; /* owned */
+    bool reading;
+    bool writing;
+    bool shut;
+    bool ended;
+    bool closing;
+};
+
+/* For filters. To the owner, from the loop only: */
+void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len);
+/* Once; later calls do nothing. */
+void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why);
+/* All that was written is with the kernel. */
+void tg__stream_written(struct tg_stream *stream);
+
+/* To the socket. Not while stream->writing. Takes what it can at once, which leaves `bytes` empty with
+ * its memory; what is left of it moves to the stream (then stream->writing, and filter->sent comes). */
+TG_MUST enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes);
+/* FIN, after what is being sent. Once. */
+void tg__stream_send_fin(struct tg_stream *stream);
 
 /* A stream over a connected socket. Takes `fd`, also on error. */
 TG_MUST enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd);
 
 struct sockaddr_storage;
-/* "127.0.0.1:80" or "[::1]:80"; false when the family is neither. */
-bool tg__address_format(const struct sockaddr_storage *address, char out[TG_ADDRESS_SIZE]);
+struct tg_address tg__address_from(const struct sockaddr_storage *address);
 
 #endif

@@ -1,8 +1,8 @@
-/* stream.c - a TCP stream on libuv.
+/* stream.c - a TCP stream on libuv, and the filter that changes nothing.
  *
  * tg_net owns the read buffer, which libuv fills and on_read empties before anything else runs, so
- * one serves all streams of a loop. A tg_stream owns its socket and the bytes that the kernel did not
- * take yet; it is freed in on_handle_closed and nowhere else.
+ * one serves all streams of a loop. A tg_stream owns its socket, its filter's state and the bytes that
+ * the kernel did not take yet; it is freed in on_handle_closed and nowhere else.
  *
  * I1  After `ended` is set on_read and on_end do not come again; after `closing` only on_closed.
  * I2  `unsent` holds memory exactly while a uv_write is under way.
@@ -12,63 +12,31 @@
  */
 #include "net/stream.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/memory.h"
 #include "net/net_internal.h"
 
-struct tg_net {
-    struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
-    uint8_t read_buffer[TG_NET_READ_SIZE];
-};
-
-struct tg_stream {
-    uv_tcp_t tcp;
-    struct tg_net *net;                          /* borrowed until on_closed */
-    const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
-    void *ctx;                                   /* borrowed until on_closed */
-    union {                                      /* connecting ends before the first write */
-        uv_connect_t connect;
-        uv_write_t write;
-    } request;
-    uv_shutdown_t shutdown_request;
-    tg_stream_connected_fn on_connected;
-    void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
-    struct tg_buffer unsent; /* owned */
-    bool reading;
-    bool writing;
-    bool shut;
-    bool ended;
-    bool closing;
-};
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct tg_stream *stream = handle->data;
 
     tg_buffer_fini(&stream->unsent);
+    if (stream->filter->destroy != NULL)
+        stream->filter->destroy(stream->filter_state);
     if (stream->callbacks != NULL)
         stream->callbacks->on_closed(stream->ctx);
     tg_free(stream);
 }
 
-static void end(struct tg_stream *stream, int status)
+static void lost(struct tg_stream *stream, int status)
 {
-    if (stream->closing || stream->ended)
-        return;
-    tg_stream_read_stop(stream);
-    stream->ended = true;
-    if (stream->callbacks == NULL)
-        return;
-    if (status == UV_EOF)
-        stream->callbacks->on_end(stream->ctx, TG_ERR_OK, "end of stream");
-    else
-        stream->callbacks->on_end(stream->ctx, TG_ERR_SYS, uv_strerror(status));
+    tg__stream_end(stream, TG_ERR_SYS, uv_strerror(status));
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -83,10 +51,14 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct tg_stream *stream = handle->data;
 
-    if (n < 0)
-        end(stream, (int)n);
-    else if (n > 0 && !stream->closing && !stream->ended)
-        stream->callbacks->on_read(stream->ctx, (uint8_t *)buf->base, (size_t)n);
+    if (stream->closing || stream->ended)
+        return;
+    if (n == UV_EOF)
+        stream->filter->ended(stream);
+    else if (n < 0)
+        lost(stream, (int)n);
+    else if (n > 0)
+        stream->filter->received(stream, (uint8_t *)buf->base, (size_t)n);
 }
 
 static void on_write(uv_write_t *request, int status)
@@ -96,9 +68,9 @@ static void on_write(uv_write_t *request, int status)
     stream->writing = false;
     tg_buffer_fini(&stream->unsent);
     if (status < 0)
-        end(stream, status);
-    else if (!stream->closing && stream->callbacks->on_written != NULL)
-        stream->callbacks->on_written(stream->ctx);
+        lost(stream, status);
+    else if (!stream->closing)
+        stream->filter->sent(stream);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -106,7 +78,7 @@ static void on_shutdown(uv_shutdown_t *request, int status)
     struct tg_stream *stream = request->handle->data;
 
     if (status < 0)
-        end(stream, status);
+        lost(stream, status);
 }
 
 static void on_connect(uv_connect_t *request, int status)
@@ -121,6 +93,28 @@ static void on_connect(uv_connect_t *request, int status)
         stream->on_connected(stream->connected_ctx, TG_ERR_OK, "connected");
 }
 
+static void plain_ended(struct tg_stream *stream)
+{
+    tg__stream_end(stream, TG_ERR_OK, "end of stream");
+}
+
+static enum tg_err plain_write(struct tg_stream *stream, struct tg_buffer *bytes)
+{
+    enum tg_err err = tg__stream_send(stream, bytes);
+
+    if (bytes->len == 0)
+        tg_buffer_fini(bytes); /* the owner is to be small while it waits */
+    return err;
+}
+
+static const struct tg_filter plain = {
+    .received = tg__stream_deliver,
+    .ended = plain_ended,
+    .sent = tg__stream_written,
+    .write = plain_write,
+    .shutdown = tg__stream_send_fin,
+};
+
 static struct tg_stream *stream_new(struct tg_net *net)
 {
     struct tg_stream *stream = tg_calloc(1, sizeof *stream);
@@ -130,7 +124,62 @@ static struct tg_stream *stream_new(struct tg_net *net)
     (void)uv_tcp_init(net->loop, &stream->tcp); /* opens no socket yet and so cannot fail */
     stream->tcp.data = stream;
     stream->net = net;
+    stream->filter = &plain;
     return stream;
+}
+
+static size_t held(const struct tg_stream *stream)
+{
+    return stream->filter->held == NULL ? 0 : stream->filter->held(stream);
+}
+
+void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len)
+{
+    if (!stream->closing && !stream->ended)
+        stream->callbacks->on_read(stream->ctx, data, len);
+}
+
+void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why)
+{
+    if (stream->closing || stream->ended)
+        return;
+    tg_stream_read_stop(stream);
+    stream->ended = true;
+    if (stream->callbacks != NULL)
+        stream->callbacks->on_end(stream->ctx, err, why);
+}
+
+void tg__stream_written(struct tg_stream *stream)
+{
+    if (!stream->closing && stream->callbacks->on_written != NULL)
+        stream->callbacks->on_written(stream->ctx);
+}
+
+enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
+{
+    /* Not uv_buf_init, which cuts the length to 32 bits. */
+    uv_buf_t buf = {.base = (char *)tg_buffer_head(bytes), .len = bytes->len};
+    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
+    if (n > 0)
+        tg_buffer_consume(bytes, (size_t)n, SIZE_MAX);
+    if (bytes->len == 0)
+        return TG_ERR_OK;
+    stream->unsent = *bytes;
+    *bytes = TG_BUFFER_INIT;
+    buf.base = (char *)tg_buffer_head(&stream->unsent);
+    buf.len = stream->unsent.len;
+    if (uv_write(&stream->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
+        tg_buffer_fini(&stream->unsent);
+        return TG_ERR_SYS;
+    }
+    stream->writing = true;
+    return TG_ERR_OK;
+}
+
+void tg__stream_send_fin(struct tg_stream *stream)
+{
+    /* Fails only when there is no connection any more, which the read side reports. */
+    (void)uv_shutdown(&stream->shutdown_request, (uv_stream_t *)&stream->tcp, on_shutdown);
 }
 
 enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
@@ -151,23 +200,19 @@ enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
     return TG_ERR_OK;
 }
 
-bool tg__address_format(const struct sockaddr_storage *address, char out[TG_ADDRESS_SIZE])
+struct tg_address tg__address_from(const struct sockaddr_storage *address)
 {
-    char host[INET6_ADDRSTRLEN];
-
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(out, TG_ADDRESS_SIZE, "%s:%u", host, (unsigned)ntohs(v4->sin_port));
-        return true;
+        return tg_address_v4((const uint8_t *)&v4->sin_addr, ntohs(v4->sin_port));
     }
     if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(out, TG_ADDRESS_SIZE, "[%s]:%u", host, (unsigned)ntohs(v6->sin6_port));
-        return true;
+        return tg_address_v6(v6->sin6_addr.s6_addr, ntohs(v6->sin6_port));
     }
-    return false;
+    if (address->ss_family == AF_UNIX)
+        return (struct tg_address){.kind = TG_ADDRESS_UNIX};
+    return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
 }
 
 enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
@@ -179,12 +224,21 @@ enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
     /* libuv writes with write(2): without this a peer that is gone would end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
     net->loop = loop;
+    net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
+    net->plain = NULL;
+    net->spare = TG_BUFFER_INIT;
     *out = net;
     return TG_ERR_OK;
 }
 
 void tg_net_destroy(struct tg_net *net)
 {
+    if (net == NULL)
+        return;
+    if (net->spare_fd != -1)
+        close(net->spare_fd);
+    tg_free(net->plain);
+    tg_buffer_fini(&net->spare);
     tg_free(net);
 }
 
@@ -251,36 +305,20 @@ enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes)
 {
     if (stream->closing || stream->shut)
         return TG_ERR_CLOSED;
-    assert(stream->callbacks != NULL && !stream->writing);
+    assert(stream->callbacks != NULL && !tg_stream_is_writing(stream));
     if (bytes->len == 0)
         return TG_ERR_OK;
-    /* Not uv_buf_init, which cuts the length to 32 bits. */
-    uv_buf_t buf = {.base = (char *)tg_buffer_head(bytes), .len = bytes->len};
-    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
-    if (n > 0)
-        tg_buffer_consume(bytes, (size_t)n, 0);
-    if (bytes->len == 0)
-        return TG_ERR_OK;
-    stream->unsent = *bytes;
-    *bytes = TG_BUFFER_INIT;
-    buf.base = (char *)tg_buffer_head(&stream->unsent);
-    buf.len = stream->unsent.len;
-    if (uv_write(&stream->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
-        tg_buffer_fini(&stream->unsent);
-        return TG_ERR_SYS;
-    }
-    stream->writing = true;
-    return TG_ERR_OK;
+    return stream->filter->write(stream, bytes);
 }
 
 bool tg_stream_is_writing(const struct tg_stream *stream)
 {
-    return stream->writing;
+    return stream->writing || held(stream) > 0;
 }
 
 size_t tg_stream_unwritten(const struct tg_stream *stream)
 {
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp);
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp) + held(stream);
 }
 
 void tg_stream_shutdown(struct tg_stream *stream)
@@ -288,25 +326,33 @@ void tg_stream_shutdown(struct tg_stream *stream)
     if (stream->shut || stream->closing)
         return;
     stream->shut = true;
-    /* Fails only when there is no connection any more, which the read side reports. */
-    (void)uv_shutdown(&stream->shutdown_request, (uv_stream_t *)&stream->tcp, on_shutdown);
+    stream->filter->shutdown(stream);
 }
 
 void tg_stream_close(struct tg_stream *stream)
 {
     if (stream->closing)
         return;
+    if (stream->filter->closing != NULL)
+        stream->filter->closing(stream);
     stream->closing = true;
     stream->reading = false;
     uv_close((uv_handle_t *)&stream->tcp, on_handle_closed);
 }
 
-void tg_stream_peer_address(const struct tg_stream *stream, char out[TG_ADDRESS_SIZE])
+struct tg_address tg_stream_peer(const struct tg_stream *stream)
 {
     struct sockaddr_storage address;
     int len = (int)sizeof address;
 
-    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0 ||
-        !tg__address_format(&address, out))
-        snprintf(out, TG_ADDRESS_SIZE, "unknown");
+    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0)
+        return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
+    return tg__address_from(&address);
+}
+
+void tg_stream_peer_address(const struct tg_stream *stream, char out[TG_ADDRESS_SIZE])
+{
+    struct tg_address peer = tg_stream_peer(stream);
+
+    tg_address_format(&peer, out);
 }

@@ -1,4 +1,4 @@
-/* stream.h - one byte stream to a peer, over TCP. Everything above sees only this.
+/* stream.h - one byte stream to a peer, over TCP or a Unix socket. Everything above sees only this.
  *
  * Reads land in a buffer that all streams of a loop share, so an idle stream owns no read memory.
  * Writing hands over a whole tg_buffer: what the kernel takes at once never waits, the rest stays
@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "base/error.h"
 
@@ -64,8 +65,9 @@ size_t tg_stream_unwritten(const struct tg_stream *stream); /* bytes handed over
 void tg_stream_shutdown(struct tg_stream *stream);
 void tg_stream_close(struct tg_stream *stream); /* idempotent until on_closed */
 
-/* "127.0.0.1:54321" or "[::1]:54321"; NUL-terminated, never fails ("unknown"). */
-#define TG_ADDRESS_SIZE 64
+/* Never fails: UNKNOWN when the peer is gone already. */
+struct tg_address tg_stream_peer(const struct tg_stream *stream);
+/* The same as tg_address_format writes it. */
 void tg_stream_peer_address(const struct tg_stream *stream, char out[TG_ADDRESS_SIZE]);
 
 #endif

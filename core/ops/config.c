@@ -281,6 +281,10 @@ enum tg_err tg_config_validate(const struct tg_config *config, struct tg_error *
 
     if (err != TG_ERR_OK)
         return err;
+    if (config->proxy_protocol && config->trusted_proxies.count == 0)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "proxy_protocol: only trusted_proxies are asked for a PROXY header, and "
+                            "there are none; name them, such as trusted_proxies = \"10.0.0.0/8\"");
     if (config->workers > 255)
         return tg_error_set(error, TG_ERR_INVALID, "workers: more than 255 are not possible");
     if (config->prepare_retry_max_ms < config->prepare_retry_ms)

@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/rate.h"
 
 enum tg_config_source { TG_SOURCE_DEFAULT, TG_SOURCE_FILE, TG_SOURCE_ENV, TG_SOURCE_FLAG };
 
@@ -43,14 +44,22 @@ struct tg_config {
     char *policy;
     uint64_t workers; /* 0: one per core */
     struct tg_strings allowed_origins;
+    struct tg_strings trusted_proxies; /* ranges, as tg_cidr_parse reads them */
+    bool proxy_protocol;
     uint64_t handshake_timeout_ms, auth_timeout_ms, setup_timeout_ms, idle_after_ms;
     uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms;
     uint64_t max_message, max_header,
         max_connections; /* max_connections 0: no limit; whole process */
+    uint64_t max_connections_per_ip;
+    struct tg_rate connection_rate, message_rate;
     uint64_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
     uint64_t outbox_timeout_ms;
     uint64_t expiry_notice_ms;
     uint64_t prepare_retry_ms, prepare_retry_max_ms;
+    bool compression;
+    uint64_t compression_level, compression_memory_level, compression_window_bits;
+    uint64_t compression_min_size;
+    bool compression_server_takeover, compression_client_takeover;
     uint64_t runs_max_per_connection, runs_timeout_ms;
     enum tg_run_on_disconnect runs_on_disconnect;
     uint64_t script_cpu_budget_ms, script_wall_budget_ms, script_memory;

@@ -11,9 +11,11 @@ enum tg__kind {
     TG__ADDRESS_OR_OFF,
     TG__ADDRESSES,
     TG__ORIGINS,
+    TG__RANGES,
     TG__COUNT,
     TG__SIZE,
     TG__DURATION,
+    TG__RATE,
     TG__BOOL,
     TG__LOG_LEVEL,
     TG__LOG_FORMAT,
@@ -42,12 +44,13 @@ const char *tg__row_suggest(const char *key);
 
 static inline bool tg__is_list(enum tg__kind kind)
 {
-    return kind == TG__ADDRESSES || kind == TG__ORIGINS;
+    return kind == TG__ADDRESSES || kind == TG__ORIGINS || kind == TG__RANGES;
 }
 
 /* A parsed value that no field has taken yet. */
 struct tg__value {
     uint64_t number; /* COUNT, SIZE, DURATION, BOOL and the choices */
+    struct tg_rate rate;
     char *text;      /* owned; TEXT, SECRET, ADDRESS_OR_OFF */
     struct tg_strings list;
 };

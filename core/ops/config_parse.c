@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cidr.h"
 #include "base/memory.h"
 #include "base/units.h"
+#include "net/sockets.h"
 #include "ops/config_internal.h"
 
 #define ADDRESS_SHAPE "write ADDR:PORT such as 127.0.0.1:8080, [::1]:8080 or :8080"
@@ -129,6 +131,22 @@ static enum tg_err check_address(const char *text, struct tg_error *error)
     return TG_ERR_OK;
 }
 
+/* Clients connect to more than TCP addresses. */
+static enum tg_err check_listen(const char *text, struct tg_error *error)
+{
+    if (tg_socket_kind_of(text) == TG_SOCKET_TCP)
+        return check_address(text, error);
+    return tg_socket_check(text, error);
+}
+
+static enum tg_err check_range_of_addresses(const char *text, struct tg_error *error)
+{
+    struct tg_cidr parts[TG_CIDR_PARTS];
+    size_t count;
+
+    return tg_cidr_parse(text, parts, &count, error);
+}
+
 static enum tg_err check_origin(const char *text, struct tg_error *error)
 {
     char quoted[TG__QUOTED_SIZE];
@@ -147,6 +165,13 @@ static enum tg_err check_origin(const char *text, struct tg_error *error)
     return TG_ERR_OK;
 }
 
+static enum tg_err check_item(enum tg__kind kind, const char *text, struct tg_error *error)
+{
+    if (kind == TG__ORIGINS)
+        return check_origin(text, error);
+    return kind == TG__RANGES ? check_range_of_addresses(text, error) : check_listen(text, error);
+}
+
 /* Items between commas, blanks around them dropped; empty items count for nothing. */
 static enum tg_err parse_list(const struct tg__row *row, const char *text, struct tg_strings *out,
                               struct tg_error *error)
@@ -163,7 +188,7 @@ static enum tg_err parse_list(const struct tg__row *row, const char *text, struc
         if (len > 0) {
             tg__strings_push(out, text, len);
             const char *item = out->items[out->count - 1];
-            err = row->kind == TG__ORIGINS ? check_origin(item, error) : check_address(item, error);
+            err = check_item(row->kind, item, error);
             if (err != TG_ERR_OK)
                 return err;
         }
@@ -207,6 +232,7 @@ enum tg_err tg__value_parse(const struct tg__row *row, const char *text, struct 
         return parse_text(row, text, &out->text, error);
     case TG__ADDRESSES:
     case TG__ORIGINS:
+    case TG__RANGES:
         err = parse_list(row, text, &out->list, error);
         if (err != TG_ERR_OK)
             tg__strings_fini(&out->list);
@@ -216,6 +242,8 @@ enum tg_err tg__value_parse(const struct tg__row *row, const char *text, struct 
     case TG__SIZE:
     case TG__DURATION:
         return parse_quantity(row, text, &out->number, error);
+    case TG__RATE:
+        return tg_rate_parse(text, &out->rate, error);
     case TG__BOOL:
     case TG__LOG_LEVEL:
     case TG__LOG_FORMAT:

@@ -19,7 +19,8 @@
 /* key, field, kind, value hint, default, least, most, word for 0, help */
 #define ROW_MAP(X)                                                                                 \
     X("listen", listen, ADDRESSES, "ADDR:PORT,...", "127.0.0.1:8080", 0, 0, NULL,                  \
-      "Addresses that clients connect to. Port 0 picks a free one.")                               \
+      "Addresses that clients connect to. Port 0 picks a free one. Also unix:/path?mode=0660, "    \
+      "systemd, systemd:NAME, fd:NAME.")                                                           \
     X("admin", admin, ADDRESS_OR_OFF, "ADDR:PORT|off", "127.0.0.1:9180", 0, 0, NULL,               \
       "Address of the admin listener. Anything but loopback needs admin_token.")                   \
     X("admin_token", admin_token, SECRET, "SECRET", "", 0, 0, NULL,                                \
@@ -30,6 +31,11 @@
       "Worker threads. auto: one per core.")                                                       \
     X("allowed_origins", allowed_origins, ORIGINS, "ORIGIN,...", "", 0, 0, NULL,                   \
       "Web origins whose pages may connect, such as https://app.example. Empty: any.")             \
+    X("trusted_proxies", trusted_proxies, RANGES, "RANGE,...", "", 0, 0, NULL,                     \
+      "Proxies that are believed when they say who the client is: addresses, ranges, loopback, "   \
+      "unix.")                                                                                     \
+    X("proxy_protocol", proxy_protocol, BOOL, "true|false", "false", 0, 1, NULL,                   \
+      "Trusted proxies begin each connection with a PROXY header, version 1 or 2.")                \
     X("strict", strict, BOOL, "true|false", "false", 0, 1, NULL,                                   \
       "Close a connection (4400) on a message that is no valid JSON object, instead of "           \
       "answering with an error.")                                                                  \
@@ -55,6 +61,13 @@
       "Largest head of an upgrade request.")                                                       \
     X("limits.max_connections", max_connections, COUNT, "NUMBER|unlimited", "unlimited", 0,        \
       UINT64_C(100000000), "unlimited", "Connections of the whole process.")                       \
+    X("limits.max_connections_per_ip", max_connections_per_ip, COUNT, "NUMBER|unlimited",          \
+      "unlimited", 0, UINT64_C(100000000), "unlimited",                                            \
+      "Connections of one client address; an IPv6 client is its /64.")                             \
+    X("limits.connection_rate", connection_rate, RATE, "RATE|unlimited", "unlimited", 0, 0, NULL,  \
+      "New connections of one client address, such as 10/s or \"60/m burst 20\".")                 \
+    X("limits.message_rate", message_rate, RATE, "RATE|unlimited", "unlimited", 0, 0, NULL,        \
+      "Messages and pings of one connection; a faster one is closed (4429).")                      \
     X("limits.inbox_messages", inbox_messages, COUNT, "NUMBER", "64", 1, UINT64_C(1000000), NULL,  \
       "Messages that wait for the policy before reading from that client pauses.")                 \
     X("limits.inbox_bytes", inbox_bytes, SIZE, "SIZE", "1MiB", KIB, GIB, NULL,                     \
@@ -72,6 +85,22 @@
       "First pause before prepare runs again for a degraded connection; it doubles each time.")    \
     X("limits.prepare_retry_max", prepare_retry_max_ms, DURATION, "DURATION", "30s", 1, MS_MAX,    \
       NULL, "Longest pause between two such attempts.")                                            \
+    X("compression.enabled", compression, BOOL, "true|false", "false", 0, 1, NULL,                 \
+      "Agree to compress messages (permessage-deflate) with clients that offer it.")               \
+    X("compression.min_size", compression_min_size, SIZE, "SIZE", "1KiB", 0, GIB, NULL,            \
+      "Messages to clients that are shorter are sent as they are; 0: none is.")                    \
+    X("compression.level", compression_level, COUNT, "NUMBER", "6", 1, 9, NULL,                    \
+      "Of zlib: from 1, fast, to 9, small.")                                                       \
+    X("compression.memory_level", compression_memory_level, COUNT, "NUMBER", "8", 1, 9, NULL,      \
+      "Of zlib: 2^(memory_level + 9) bytes for each stream that compresses.")                      \
+    X("compression.window_bits", compression_window_bits, COUNT, "NUMBER", "15", 9, 15, NULL,      \
+      "Largest window, as a power of two; clients that allow it are held to it too.")              \
+    X("compression.server_context_takeover", compression_server_takeover, BOOL, "true|false",      \
+      "false", 0, 1, NULL,                                                                         \
+      "Keep the window between messages to a client: they get smaller, and each connection "       \
+      "holds about 256 KiB.")                                                                      \
+    X("compression.client_context_takeover", compression_client_takeover, BOOL, "true|false",      \
+      "false", 0, 1, NULL, "Let clients keep theirs: each connection holds about 40 KiB.")         \
     X("runs.max_per_connection", runs_max_per_connection, COUNT, "NUMBER", "8", 1, 1000, NULL,     \
       "Agent runs of one connection at a time.")                                                   \
     X("runs.timeout", runs_timeout_ms, DURATION, "DURATION", "300s", 1, MS_MAX, NULL,              \

@@ -78,6 +78,14 @@ void tg__value_expected(const struct tg__row *row, char *out, size_t size)
     case TG__ORIGINS:
         snprintf(out, size, "origins such as \"https://app.example\"");
         return;
+    case TG__RANGES:
+        snprintf(out, size, "addresses or ranges such as \"10.0.0.0/8\", \"loopback\" or \"unix\"");
+        return;
+    case TG__RATE:
+        snprintf(out, size,
+                 "a rate such as \"100/s\", \"20/m\" or \"100/s burst 300\", or "
+                 "\"unlimited\"");
+        return;
     case TG__DURATION:
         snprintf(out, size, "a duration such as 500ms, 10s, 5m or 1h");
         return;
@@ -133,12 +141,16 @@ void tg__value_store(struct tg_config *config, const struct tg__row *row, struct
         return;
     case TG__ADDRESSES:
     case TG__ORIGINS:
+    case TG__RANGES:
         store_list(field, &value->list, append);
         return;
     case TG__COUNT:
     case TG__SIZE:
     case TG__DURATION:
         *(uint64_t *)field = value->number;
+        return;
+    case TG__RATE:
+        *(struct tg_rate *)field = value->rate;
         return;
     case TG__BOOL:
         *(bool *)field = value->number != 0;

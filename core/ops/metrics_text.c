@@ -165,6 +165,24 @@ static void write_traffic(struct page *page)
     }
 }
 
+static void write_compression(struct page *page)
+{
+    static const char *const directions[] = {"in", "out"};
+    static const char *const stages[] = {"plain", "compressed"};
+    const char *const names[2] = {"direction", "stage"};
+
+    family(page, "compression_bytes_total", "counter",
+           "Payload of compressed messages, before and after compression.");
+    for (size_t d = 0; d < 2; d++) {
+        for (size_t s = 0; s < 2; s++) {
+            uint64_t n = SUM_OF(page, page->shards[0]->compression_bytes[d][s]);
+            if (n > 0)
+                row2(page, "compression_bytes_total", names,
+                     (const char *const[2]){directions[d], stages[s]}, n);
+        }
+    }
+}
+
 static void write_histogram(struct page *page, size_t hook)
 {
     const char *name = page->labels->hooks[hook];
@@ -325,6 +343,7 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_plain_counters(&page);
     write_closes(&page);
     write_traffic(&page);
+    write_compression(&page);
     write_hooks(&page);
     write_runs(&page);
     write_facts(&page, facts);

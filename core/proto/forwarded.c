@@ -13,6 +13,7 @@ struct chain {
     const struct tg_cidr *trusted; /* borrowed */
     size_t trusted_count;
     struct tg_forwarded found;
+    bool malformed; /* the element that was found */
     size_t count;
 };
 
@@ -42,8 +43,9 @@ static bool is_secure_scheme(struct tg_http_text text)
     return name_is(text, "https") || name_is(text, "wss");
 }
 
-/* Takes the part of *rest before an unquoted ';'. */
-static bool next_pair(struct tg_http_text *rest, struct tg_http_text *pair)
+/* Takes the part of *rest before an unquoted ';'. False at the end; *open is set when a quote is left
+ * open, as it is when a client's own header has swallowed what a proxy appended to it. */
+static bool next_pair(struct tg_http_text *rest, struct tg_http_text *pair, bool *open)
 {
     bool quoted = false;
     size_t i = 0;
@@ -56,6 +58,7 @@ static bool next_pair(struct tg_http_text *rest, struct tg_http_text *pair)
         else if (quoted && rest->data[i] == '\\' && i + 1 < rest->len)
             i++;
     }
+    *open = quoted;
     *pair = trim((struct tg_http_text){rest->data, i});
     if (i >= rest->len) {
         rest->data = NULL;
@@ -74,55 +77,55 @@ static struct tg_http_text unquote(struct tg_http_text value)
     return (struct tg_http_text){value.data + 1, value.len - 2};
 }
 
-static struct tg_address read_node(struct tg_http_text node)
+/* False: neither an address nor one of the ways to say none (RFC 7239 §6.2 and §6.3). */
+static bool read_node(struct tg_http_text node, struct tg_address *out)
 {
-    struct tg_address address;
-
-    if (tg_address_parse(node.data, node.len, &address))
-        return address;
-    return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
+    *out = (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
+    if (tg_address_parse(node.data, node.len, out))
+        return true;
+    if (node.len > 0 && node.data[0] == '_')
+        return true;
+    return node.len >= 7 && strncasecmp(node.data, "unknown", 7) == 0 &&
+           (node.len == 7 || node.data[7] == ':');
 }
 
-void tg_forwarded_element(struct tg_http_text element, struct tg_address *node, bool *secure)
+bool tg_forwarded_element(struct tg_http_text element, struct tg_address *node, bool *secure)
 {
     struct tg_http_text pair;
     bool seen = false;
+    bool open = false;
+    bool good = true;
 
     *node = (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
     *secure = false;
-    while (next_pair(&element, &pair)) {
+    while (next_pair(&element, &pair, &open)) {
         const char *equals = pair.len == 0 ? NULL : memchr(pair.data, '=', pair.len);
-        if (equals == NULL)
+        if (equals == NULL || open) {
+            good = good && !open && pair.len == 0;
             continue;
+        }
         struct tg_http_text name = {pair.data, (size_t)(equals - pair.data)};
-        struct tg_http_text value = unquote(
-            (struct tg_http_text){equals + 1, pair.len - name.len - 1});
+        struct tg_http_text value =
+            unquote((struct tg_http_text){equals + 1, pair.len - name.len - 1});
         if (name_is(name, "for")) {
-            /* "for" twice is malformed (RFC 7239 §4), and two answers are none. */
-            *node = seen ? (struct tg_address){.kind = TG_ADDRESS_UNKNOWN} : read_node(value);
+            good = good && !seen && read_node(value, node); /* once at most (RFC 7239 §4) */
             seen = true;
         } else if (name_is(name, "proto")) {
             *secure = is_secure_scheme(value);
         }
     }
+    return good;
 }
 
-/* The address that is believed when this element is the next to the right of what was seen. */
-static void add(struct chain *chain, const struct tg_address *node, bool secure)
+/* One more element to the right of those seen. */
+static void add(struct chain *chain, bool good, const struct tg_address *node, bool secure)
 {
-    struct tg_forwarded *found = &chain->found;
     bool first = chain->count++ == 0;
-    bool trusted = tg_cidr_any(chain->trusted, chain->trusted_count, node);
 
-    if (first || !trusted)
-        *found = (struct tg_forwarded){.client = *node, .secure = secure};
-}
-
-/* An unknown client is as far as one can see: the last proxy that is known stands for it. */
-static void settle(struct chain *chain, const struct tg_address *peer)
-{
-    if (chain->count == 0 || chain->found.client.kind == TG_ADDRESS_UNKNOWN)
-        chain->found.client = *peer;
+    if (good && !first && tg_cidr_any(chain->trusted, chain->trusted_count, node))
+        return;
+    chain->found = (struct tg_forwarded){.client = *node, .secure = secure};
+    chain->malformed = !good;
 }
 
 static void walk_forwarded(const struct tg_http *http, struct chain *chain)
@@ -133,8 +136,8 @@ static void walk_forwarded(const struct tg_http *http, struct chain *chain)
     while (tg_http_next_item(http, "forwarded", &cursor, &item)) {
         struct tg_address node;
         bool secure;
-        tg_forwarded_element(item, &node, &secure);
-        add(chain, &node, secure);
+        bool good = tg_forwarded_element(item, &node, &secure);
+        add(chain, good, &node, secure);
     }
 }
 
@@ -144,8 +147,9 @@ static void walk_x_forwarded_for(const struct tg_http *http, struct chain *chain
     struct tg_http_text item;
 
     while (tg_http_next_item(http, "x-forwarded-for", &cursor, &item)) {
-        struct tg_address node = read_node(unquote(item));
-        add(chain, &node, false);
+        struct tg_address node;
+        bool good = read_node(unquote(item), &node);
+        add(chain, good, &node, false);
     }
     cursor = 0;
     /* The last word is the nearest proxy's, which is trusted; those before it may be anybody's. */
@@ -155,19 +159,26 @@ static void walk_x_forwarded_for(const struct tg_http *http, struct chain *chain
 
 enum tg_err tg_forwarded_resolve(const struct tg_http *http, const struct tg_address *peer,
                                  const struct tg_cidr *trusted, size_t trusted_count,
-                                 struct tg_forwarded *out)
+                                 struct tg_forwarded *out, const char **why)
 {
     struct chain standard = {.trusted = trusted, .trusted_count = trusted_count};
     struct chain common = {.trusted = trusted, .trusted_count = trusted_count};
 
     walk_forwarded(http, &standard);
     walk_x_forwarded_for(http, &common);
-    settle(&standard, peer);
-    settle(&common, peer);
     *out = standard.count > 0 ? standard.found : common.found;
-    if (standard.count > 0 && common.count > 0 &&
-        !tg_address_same_host(&standard.found.client, &common.found.client))
+    if (standard.count == 0 && common.count == 0)
+        out->client = *peer;
+    if (standard.malformed || common.malformed) {
+        *why = "Forwarded or X-Forwarded-For names no address where the client's should stand";
         return TG_ERR_PROTO;
+    }
+    if (standard.count > 0 && common.count > 0 &&
+        !tg_address_same_host(&standard.found.client, &common.found.client)) {
+        *why = "Forwarded and X-Forwarded-For name different clients; the proxy should set one of "
+               "them and remove the other";
+        return TG_ERR_PROTO;
+    }
     return TG_ERR_OK;
 }
 

@@ -16,21 +16,23 @@
 #include "proto/http.h"
 
 struct tg_forwarded {
-    struct tg_address client; /* the peer itself when no header names another */
+    /* The peer itself when no header names another; UNKNOWN when a proxy would not or could not say. */
+    struct tg_address client;
     bool secure;              /* the client spoke TLS to the proxy that saw it */
 };
 
-/* `peer` is a trusted proxy that sent this head. TG_ERR_PROTO: both kinds of header are there and name
- * different clients: one of them is not the proxy's but the client's own, and nobody can say which. */
+/* `peer` is a trusted proxy that sent this head. TG_ERR_PROTO, with *why static: nobody can say who the
+ * client is. The address that counts is malformed, or both kinds of header are there and name
+ * different clients, so that one of them is not the proxy's but the client's own. */
 TG_MUST enum tg_err tg_forwarded_resolve(const struct tg_http *http, const struct tg_address *peer,
                                          const struct tg_cidr *trusted, size_t trusted_count,
-                                         struct tg_forwarded *out);
+                                         struct tg_forwarded *out, const char **why);
 
 /* Headers in which proxies speak of the client, lower case: forwarded, x-forwarded-*, x-real-ip. */
 bool tg_forwarded_is_header(const char *name);
 
-/* One element of Forwarded: its for= as an address (UNKNOWN for "unknown", a made-up name or anything
- * malformed) and whether its proto= is https or wss. */
-void tg_forwarded_element(struct tg_http_text element, struct tg_address *node, bool *secure);
+/* One element of Forwarded: its for= as an address (UNKNOWN for "unknown", a made-up name or none) and
+ * whether its proto= is https or wss. False: malformed. */
+bool tg_forwarded_element(struct tg_http_text element, struct tg_address *node, bool *secure);
 
 #endif

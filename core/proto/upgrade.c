@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "proto/extensions.h"
 
 static const char accept_guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 §1.3 */
 
@@ -123,6 +124,8 @@ enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refus
         return refuse(refusal, 400, "the Sec-WebSocket-Key header must be there once", "");
     if (!key_valid(key))
         return refuse(refusal, 400, "Sec-WebSocket-Key must be 16 random bytes in base64", "");
+    if (!tg_extensions_valid(http))
+        return refuse(refusal, 400, "the Sec-WebSocket-Extensions header is malformed", "");
     if (tg_http_find(http, "transfer-encoding", NULL).data != NULL ||
         (length.data != NULL && strspn(length.data, "0") != length.len))
         return refuse(refusal, 400, "a WebSocket handshake has no body", "");
@@ -208,8 +211,5 @@ enum tg_err tg_upgrade_verify(const struct tg_http *response, const char *key,
     if (accepts != 1 || !text_is(accept, expected))
         return tg_error_set(error, TG_ERR_PROTO,
                             "Sec-WebSocket-Accept does not answer the key that was sent");
-    if (tg_http_find(response, "sec-websocket-extensions", NULL).data != NULL)
-        return tg_error_set(error, TG_ERR_PROTO,
-                            "the server chose an extension that was not offered");
     return TG_ERR_OK;
 }

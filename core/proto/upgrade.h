@@ -20,7 +20,8 @@ struct tg_upgrade_refusal {
 
 /* Server: all checks of §4.2.1 and §4.2.2 on a complete request head: GET, HTTP/1.1 or higher, Host once,
  * Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Key (once; base64 of 16 bytes),
- * Sec-WebSocket-Version 13 (else 426), no body. A request that is no upgrade attempt at all: 426. */
+ * Sec-WebSocket-Version 13 (else 426), Sec-WebSocket-Extensions well-formed if there, no body. A
+ * request that is no upgrade attempt at all: 426. */
 TG_MUST enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refusal *refusal);
 
 /* Server: writes the 101 answer. subprotocol may be NULL; extra as in tg_http_write_response. */
@@ -34,7 +35,8 @@ void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEP
 void tg_upgrade_make_key(char out[TG_WS_KEY_LEN + 1]);
 TG_MUST enum tg_err tg_upgrade_request(struct tg_buffer *out, const char *host, const char *target,
                                        const char *key, const char *subprotocol, const char *extra);
-/* Client: §4.1 checks on a complete response; error says what was wrong. */
+/* Client: §4.1 checks on a complete response; error says what was wrong. The extensions it chose are
+ * for tg_extensions_verify. */
 TG_MUST enum tg_err tg_upgrade_verify(const struct tg_http *response, const char *key,
                                       struct tg_error *error);
 

@@ -5,17 +5,17 @@
  *     boundary --> frame --> boundary        any -> closed  [close frame]    any -> failed
  *
  * I1  head_len is 0 exactly at a frame boundary, and `loan` is NULL at a boundary outside of feed.
- * I2  `kind` is TG_WS_CONTINUATION exactly when no message is under way; `message` is empty
- *     and `utf8` between characters then.
+ * I2  `kind` is TG_WS_CONTINUATION exactly when no message is under way; `message` is empty,
+ *     `compressed` false and `utf8` between characters then.
  * I3  message.len <= message_max, and no memory is taken on the word of a header: the message grows
  *     with the bytes that arrive.
  * I4  wslay never holds a byte of a later frame, so that *consumed is exact at every pause.
  *
  * Two ways through. A whole unfragmented data frame in the input, the common case, is unmasked where
- * it lies and handed on without a copy. Everything else (partial frames, fragments, control frames,
- * anything wrong) goes through wslay, whose frame layer copies into a buffer of 4 KiB and unmasks by
- * the byte. The short way only ever accepts: whatever it does not like it leaves to the other, so
- * each rule stands in one place.
+ * it lies and handed on without a copy (or inflated from there, see websocket_inflate.c). Everything
+ * else (partial frames, fragments, control frames, anything wrong) goes through wslay, whose frame
+ * layer copies into a buffer of 4 KiB and unmasks by the byte. The short way only ever accepts:
+ * whatever it does not like it leaves to the other, so each rule stands in one place.
  *
  * wslay tells of a header only with the first byte of its payload, and reads as much as it is given.
  * So on_recv hands out one header, then its payload and no more, and looks at the header as it
@@ -28,11 +28,11 @@
 #include <wslay/wslay.h>
 
 #include "base/memory.h"
-#include "base/utf8.h"
 #include "proto/mask.h"
+#include "proto/websocket_internal.h"
 
-#define HEAD_MAX 14
 #define FIN_BIT 0x80
+#define RSV1_BIT 0x40
 #define RSV_BITS 0x70
 #define OPCODE_BITS 0x0f
 #define MASK_BIT 0x80
@@ -40,7 +40,7 @@
 
 /* A framing context, lent to the decoder that has a partial frame. Each thread keeps one spare, as a
  * decoder needs it for moments only. */
-struct loan {
+struct tg__ws_loan {
     wslay_frame_context_ptr wslay; /* owned */
     struct tg_ws *ws;              /* borrowed while lent */
     size_t control_len;
@@ -48,35 +48,13 @@ struct loan {
 };
 
 /* What wslay 1.1.1 allocates for a context is not public: its 4096 bytes of buffer and some state. */
-#define LOAN_BYTES (sizeof(struct loan) + 4096 + 192)
+#define LOAN_BYTES (sizeof(struct tg__ws_loan) + 4096 + 192)
 
-struct tg_ws {
-    const struct tg_ws_callbacks *callbacks; /* borrowed until tg_ws_destroy */
-    void *ctx;                               /* borrowed until tg_ws_destroy */
-    size_t message_max;
-    struct loan *loan;        /* owned */
-    struct tg_buffer message; /* owned: the fragments so far */
-    uint8_t *input;           /* borrowed for the time of tg_ws_feed */
-    size_t input_left;
-    uint64_t payload_left; /* of this frame, not yet given to wslay */
-    struct tg_ws_fault fault;
-    enum tg_err err;
-    enum tg_ws_role role;
-    enum tg_ws_opcode kind; /* of the message under way */
-    struct tg_utf8 utf8;
-    uint8_t head_len; /* header bytes of this frame that wslay has been given */
-    uint8_t head[HEAD_MAX];
-    bool start_checked;
-    bool length_checked;
-    bool paused;
-    bool closed;
-};
-
-static _Thread_local struct loan *spare_loan;
+static _Thread_local struct tg__ws_loan *spare_loan;
 static pthread_key_t thread_end_key;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 
-static void loan_free(struct loan *loan)
+static void loan_free(struct tg__ws_loan *loan)
 {
     if (loan == NULL)
         return;
@@ -100,7 +78,7 @@ static void make_thread_end_key(void)
 /* Only at a frame boundary: the next borrower gets it as it is. */
 static void give_back(struct tg_ws *ws)
 {
-    struct loan *loan = ws->loan;
+    struct tg__ws_loan *loan = ws->loan;
 
     ws->loan = NULL;
     if (loan == NULL)
@@ -116,8 +94,7 @@ static void give_back(struct tg_ws *ws)
         (void)pthread_setspecific(thread_end_key, &thread_end_key); /* any value: not NULL */
 }
 
-/* Returns false, for `return fail(…)`. The first fault is the one that counts. */
-static bool fail(struct tg_ws *ws, enum tg_err err, int code, const char *why)
+bool tg__ws_fail(struct tg_ws *ws, enum tg_err err, int code, const char *why)
 {
     if (ws->err == TG_ERR_OK) {
         ws->err = err;
@@ -128,17 +105,17 @@ static bool fail(struct tg_ws *ws, enum tg_err err, int code, const char *why)
 
 static bool fail_protocol(struct tg_ws *ws, const char *why)
 {
-    return fail(ws, TG_ERR_PROTO, 1002, why);
+    return tg__ws_fail(ws, TG_ERR_PROTO, 1002, why);
 }
 
 static bool fail_memory(struct tg_ws *ws)
 {
-    return fail(ws, TG_ERR_NOMEM, 1011, "out of memory");
+    return tg__ws_fail(ws, TG_ERR_NOMEM, 1011, "out of memory");
 }
 
-static bool fail_utf8(struct tg_ws *ws)
+bool tg__ws_fail_utf8(struct tg_ws *ws)
 {
-    return fail(ws, TG_ERR_PROTO, 1007, "text is not UTF-8");
+    return tg__ws_fail(ws, TG_ERR_PROTO, 1007, "text is not UTF-8");
 }
 
 static bool is_control(unsigned opcode)
@@ -179,8 +156,11 @@ static bool check_start(struct tg_ws *ws)
 {
     unsigned opcode = ws->head[0] & OPCODE_BITS;
     bool masked = (ws->head[1] & MASK_BIT) != 0;
+    unsigned reserved = ws->head[0] & RSV_BITS;
 
-    if ((ws->head[0] & RSV_BITS) != 0)
+    if (ws->codec != NULL && (opcode == TG_WS_TEXT || opcode == TG_WS_BINARY))
+        reserved &= ~(unsigned)RSV1_BIT; /* RFC 7692 §6: of a message's first frame only */
+    if (reserved != 0)
         return fail_protocol(ws, "a reserved bit is set");
     if (opcode > TG_WS_PONG || (opcode > TG_WS_BINARY && opcode < TG_WS_CLOSE))
         return fail_protocol(ws, "a reserved opcode");
@@ -202,10 +182,12 @@ static bool check_length(struct tg_ws *ws)
     ws->payload_left = payload_length(ws->head);
     if (is_control(opcode))
         return true;
-    if (ws->payload_left > ws->message_max - ws->message.len)
-        return fail(ws, TG_ERR_LIMIT, 1009, "message too big");
-    if (opcode != TG_WS_CONTINUATION)
+    if (opcode != TG_WS_CONTINUATION) {
         ws->kind = (enum tg_ws_opcode)opcode;
+        ws->compressed = (ws->head[0] & RSV1_BIT) != 0;
+    }
+    if (!ws->compressed && ws->payload_left > ws->message_max - ws->message.len)
+        return tg__ws_fail(ws, TG_ERR_LIMIT, 1009, "message too big");
     return true;
 }
 
@@ -230,7 +212,7 @@ static bool check_header(struct tg_ws *ws)
 
 static ssize_t on_recv(uint8_t *buf, size_t len, int flags, void *user_data)
 {
-    struct tg_ws *ws = ((struct loan *)user_data)->ws;
+    struct tg_ws *ws = ((struct tg__ws_loan *)user_data)->ws;
 
     (void)flags;
     if (!check_header(ws))
@@ -259,7 +241,7 @@ static ssize_t on_recv(uint8_t *buf, size_t len, int flags, void *user_data)
 static bool borrow(struct tg_ws *ws)
 {
     static const struct wslay_frame_callbacks callbacks = {.recv_callback = on_recv};
-    struct loan *loan = spare_loan;
+    struct tg__ws_loan *loan = spare_loan;
 
     spare_loan = NULL;
     if (loan == NULL) {
@@ -288,7 +270,7 @@ static bool take_close(struct tg_ws *ws, const uint8_t *data, size_t len)
     if (len > 0 && !tg_ws_close_code_valid(code))
         return fail_protocol(ws, "a close code that must not be sent");
     if (!tg_utf8_valid(reason, reason_len))
-        return fail(ws, TG_ERR_PROTO, 1007, "the close reason is not UTF-8");
+        return tg__ws_fail(ws, TG_ERR_PROTO, 1007, "the close reason is not UTF-8");
     ws->closed = true;
     ws->callbacks->on_close(ws->ctx, code, reason, reason_len);
     return true;
@@ -312,13 +294,16 @@ static bool take_control(struct tg_ws *ws, unsigned opcode)
 /* The last fragment is in. */
 static bool take_message(struct tg_ws *ws)
 {
-    struct tg_buffer message = ws->message;
     enum tg_ws_opcode kind = ws->kind;
 
+    if (ws->compressed && !tg__ws_inflate_end(ws))
+        return false;
     if (kind == TG_WS_TEXT && !tg_utf8_complete(&ws->utf8))
-        return fail_utf8(ws);
+        return tg__ws_fail_utf8(ws);
+    struct tg_buffer message = ws->message;
     ws->message = TG_BUFFER_INIT;
     ws->kind = TG_WS_CONTINUATION;
+    ws->compressed = false;
     const uint8_t *data = message.len == 0 ? (const uint8_t *)"" : tg_buffer_head(&message);
     ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, message.len);
     tg_buffer_fini(&message);
@@ -332,8 +317,10 @@ static bool take_payload(struct tg_ws *ws, const struct wslay_frame_iocb *frame)
         ws->loan->control_len += frame->data_length;
         return true;
     }
+    if (ws->compressed)
+        return tg__ws_inflate(ws, frame->data, frame->data_length);
     if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, frame->data, frame->data_length))
-        return fail_utf8(ws);
+        return tg__ws_fail_utf8(ws);
     if (tg_buffer_append(&ws->message, frame->data, frame->data_length) != TG_ERR_OK)
         return fail_memory(ws);
     return true;
@@ -381,7 +368,8 @@ static size_t whole_frame(const struct tg_ws *ws, uint64_t *length)
 
     if (ws->head_len != 0 || ws->kind != TG_WS_CONTINUATION || ws->input_left < 2)
         return 0;
-    if (head[0] != (FIN_BIT | TG_WS_TEXT) && head[0] != (FIN_BIT | TG_WS_BINARY))
+    unsigned first = ws->codec == NULL ? head[0] : head[0] & ~(unsigned)RSV1_BIT;
+    if (first != (FIN_BIT | TG_WS_TEXT) && first != (FIN_BIT | TG_WS_BINARY))
         return 0;
     if (((head[1] & MASK_BIT) != 0) != (ws->role == TG_WS_SERVER))
         return 0;
@@ -395,6 +383,15 @@ static size_t whole_frame(const struct tg_ws *ws, uint64_t *length)
     return *length <= ws->message_max && *length <= ws->input_left - size ? size : 0;
 }
 
+static void take_compressed(struct tg_ws *ws, enum tg_ws_opcode kind, const uint8_t *data,
+                            size_t len)
+{
+    ws->kind = kind;
+    ws->compressed = true;
+    if (tg__ws_inflate(ws, data, len))
+        (void)take_message(ws); /* a failure shows in ws->err */
+}
+
 /* The short way. False when the input does not allow it. */
 static bool take_whole_frame(struct tg_ws *ws)
 {
@@ -404,14 +401,17 @@ static bool take_whole_frame(struct tg_ws *ws)
     if (size == 0)
         return false;
     enum tg_ws_opcode kind = (enum tg_ws_opcode)(ws->input[0] & OPCODE_BITS);
+    bool compressed = (ws->input[0] & RSV1_BIT) != 0;
     uint8_t *data = ws->input + size;
     size_t len = (size_t)length;
     if (ws->role == TG_WS_SERVER)
         tg_ws_mask(data, len, data - 4);
     ws->input += size + len;
     ws->input_left -= size + len;
-    if (kind == TG_WS_TEXT && !tg_utf8_valid(data, len))
-        fail_utf8(ws);
+    if (compressed)
+        take_compressed(ws, kind, data, len);
+    else if (kind == TG_WS_TEXT && !tg_utf8_valid(data, len))
+        (void)tg__ws_fail_utf8(ws);
     else
         ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, len);
     return true;
@@ -438,6 +438,7 @@ void tg_ws_destroy(struct tg_ws *ws)
         return;
     loan_free(ws->loan);
     tg_buffer_fini(&ws->message);
+    tg__ws_codec_destroy(ws);
     tg_free(ws);
 }
 
@@ -458,19 +459,22 @@ enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *cons
         loan_free(ws->loan); /* in the middle of a frame: nobody else can use it */
         ws->loan = NULL;
         tg_buffer_fini(&ws->message);
+        tg__ws_inflate_drop(ws);
         *fault = ws->fault;
         return ws->err;
     }
     if (ws->head_len == 0)
         give_back(ws);
-    if (ws->closed)
+    if (ws->closed) {
         tg_buffer_fini(&ws->message);
+        tg__ws_inflate_drop(ws);
+    }
     return TG_ERR_OK;
 }
 
 size_t tg_ws_held(const struct tg_ws *ws)
 {
-    return (ws->loan == NULL ? 0 : LOAN_BYTES) + ws->message.capacity;
+    return (ws->loan == NULL ? 0 : LOAN_BYTES) + ws->message.capacity + tg__ws_codec_held(ws);
 }
 
 const char *tg_ws_library_version(void)

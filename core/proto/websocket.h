@@ -3,8 +3,9 @@
  * The decoder enforces every rule of §5-§7 a receiver must: masking by role, reserved bits and
  * opcodes, minimal lengths, control frames (125 bytes, not fragmented) between fragments,
  * continuation order, UTF-8 of text as it streams (fails at the first bad byte), close codes and
- * close reasons. An idle decoder holds no buffer: framing context and message memory are taken while
- * a message or a partial frame is under way and given back at a clean boundary.
+ * close reasons, and permessage-deflate (RFC 7692) where it was negotiated. An idle decoder holds no
+ * buffer: framing context, message memory and (without context takeover) the compression window are
+ * taken while a message or a partial frame is under way and given back at a clean boundary.
  * No loop, no socket.
  */
 #ifndef TG_PROTO_WEBSOCKET_H
@@ -31,6 +32,9 @@ enum tg_ws_opcode {
 #define TG_WS_REASON_MAX 123
 
 struct tg_ws; /* opaque decoder */
+struct tg_deflate_agreement;
+struct tg_deflate_tuning;
+struct tg_metrics;
 
 /* on_message returns false to pause: feed then returns at once with what it has consumed. data is
  * valid until return. Control callbacks cannot pause. on_close is the last call: feed consumes
@@ -58,11 +62,24 @@ struct tg_ws_fault {
 TG_MUST enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *consumed,
                                struct tg_ws_fault *fault);
 
-/* Bytes of memory that this decoder holds now (0 when idle at a frame boundary, the struct itself
- * not counted): for tests and accounting. */
+/* Bytes of memory that this decoder holds now, the struct itself not counted: for tests and
+ * accounting. 0 when idle at a frame boundary, unless a compression window is kept (takeover). */
 size_t tg_ws_held(const struct tg_ws *ws);
 
-/* Appends one whole unfragmented frame. A client's is masked with a random key (§5.3). */
+/* permessage-deflate as the handshake agreed on it: RSV1 is understood from now on. Before the first
+ * tg_ws_feed. Messages then count towards message_max by their inflated size, while they inflate.
+ * metrics borrowed until destroy; NULL: nobody counts. */
+TG_MUST enum tg_err tg_ws_use_deflate(struct tg_ws *ws, const struct tg_deflate_agreement *agreed,
+                                      const struct tg_deflate_tuning *tuning,
+                                      struct tg_metrics *metrics);
+
+/* Appends a text or binary message as one frame, compressed when that was agreed on and it is worth
+ * it. What was appended must reach the peer, in this order: with context takeover it reads later
+ * messages by it. On failure `out` is as it was. */
+TG_MUST enum tg_err tg_ws_encode_message(struct tg_ws *ws, struct tg_buffer *out,
+                                         enum tg_ws_opcode opcode, const void *data, size_t len);
+
+/* Appends one whole unfragmented frame, not compressed. A client's is masked with a random key (§5.3). */
 TG_MUST enum tg_err tg_ws_encode(struct tg_buffer *out, enum tg_ws_role role,
                                  enum tg_ws_opcode opcode, const void *data, size_t len);
 /* Close frame; code 0 or 1005: empty body. The reason is cut to 123 bytes at a character boundary. */

@@ -1,18 +1,19 @@
-/* websocket_encode.c - the sending side of RFC 6455: one message, one frame.
+/* websocket_encode.c - the sending side of RFC 6455 and RFC 7692: one message, one frame.
  *
  * Owns nothing. Written here and not through wslay, whose sending side wants a context per sender and
  * a callback per piece, where a header of at most 14 bytes is all there is to do.
  */
 #include <string.h>
 
+#include "base/metrics.h"
 #include "base/random.h"
-#include "base/utf8.h"
 #include "proto/mask.h"
-#include "proto/websocket.h"
+#include "proto/websocket_internal.h"
 
-#define HEAD_MAX 14
+#define HEAD_MAX TG__WS_HEAD_MAX
+#define RSV1_BIT 0x40
 
-/* Header without the masking key; returns its size. */
+/* A client's with a random masking key at its end (§5.3); returns its size. */
 static size_t put_header(uint8_t *head, enum tg_ws_role role, enum tg_ws_opcode opcode, size_t len)
 {
     uint8_t mask_bit = role == TG_WS_CLIENT ? 0x80 : 0;
@@ -23,7 +24,11 @@ static size_t put_header(uint8_t *head, enum tg_ws_role role, enum tg_ws_opcode 
     head[1] = (uint8_t)(mask_bit | form);
     for (size_t i = 0; i < extended; i++)
         head[2 + i] = (uint8_t)((uint64_t)len >> 8 * (extended - 1 - i));
-    return 2 + extended;
+    if (role == TG_WS_SERVER)
+        return 2 + extended;
+    uint64_t random = tg_random_u64();
+    memcpy(head + 2 + extended, &random, 4);
+    return 2 + extended + 4;
 }
 
 enum tg_err tg_ws_encode(struct tg_buffer *out, enum tg_ws_role role, enum tg_ws_opcode opcode,
@@ -37,18 +42,51 @@ enum tg_err tg_ws_encode(struct tg_buffer *out, enum tg_ws_role role, enum tg_ws
     if (to == NULL)
         return TG_ERR_NOMEM;
     size_t size = put_header(to, role, opcode, len);
-    uint8_t *key = to + size;
-    if (role == TG_WS_CLIENT) {
-        uint64_t random = tg_random_u64();
-        memcpy(key, &random, 4);
-        size += 4;
-    }
     if (len > 0)
         memcpy(to + size, data, len);
     if (role == TG_WS_CLIENT)
-        tg_ws_mask(to + size, len, key);
+        tg_ws_mask(to + size, len, to + size - 4);
     tg_buffer_commit(out, size + len);
     return TG_ERR_OK;
+}
+
+/* The header's size is known only after the payload, which is then moved up to it. */
+static enum tg_err encode_compressed(struct tg_ws *ws, struct tg_buffer *out,
+                                     enum tg_ws_opcode opcode, const void *data, size_t len)
+{
+    static const uint8_t gap[HEAD_MAX];
+    struct tg_deflater *deflater = &ws->codec->out;
+    size_t mark = out->len;
+    enum tg_err err = tg_buffer_append(out, gap, sizeof gap);
+
+    if (err == TG_ERR_OK)
+        err = tg_deflate(deflater, data, len, out);
+    size_t size = out->len - mark - sizeof gap;
+    if (err != TG_ERR_OK || (size >= len && !deflater->way.takeover)) {
+        out->len = mark;
+        return err != TG_ERR_OK ? err : tg_ws_encode(out, ws->role, opcode, data, len);
+    }
+    uint8_t *frame = tg_buffer_head(out) + mark;
+    size_t head_size = put_header(frame, ws->role, opcode, size);
+    frame[0] |= RSV1_BIT;
+    memmove(frame + head_size, frame + sizeof gap, size);
+    if (ws->role == TG_WS_CLIENT)
+        tg_ws_mask(frame + head_size, size, frame + head_size - 4);
+    out->len -= sizeof gap - head_size;
+    if (ws->codec->metrics != NULL) {
+        tg_counter_add(&ws->codec->metrics->compression_bytes[TG_OUT][TG_PLAIN], len);
+        tg_counter_add(&ws->codec->metrics->compression_bytes[TG_OUT][TG_COMPRESSED], size);
+    }
+    return TG_ERR_OK;
+}
+
+enum tg_err tg_ws_encode_message(struct tg_ws *ws, struct tg_buffer *out, enum tg_ws_opcode opcode,
+                                 const void *data, size_t len)
+{
+    if (ws->codec == NULL || len == 0 || len < ws->codec->out.tuning.min_size ||
+        len > TG_DEFLATE_MESSAGE_MAX)
+        return tg_ws_encode(out, ws->role, opcode, data, len);
+    return encode_compressed(ws, out, opcode, data, len);
 }
 
 enum tg_err tg_ws_encode_close(struct tg_buffer *out, enum tg_ws_role role, int code,

@@ -106,6 +106,7 @@ class Drain(ServerTest):
         await server.eventually("nobody gets in any more", turned_away)
         await client.send({"type": "go"})
         await client.closed()
+        self.assertEqual(await server.ended(), 0)
 
     async def test_a_run_over_the_drain_timeout_ends_in_agent_error_and_1001(self):
         server = await self.serve(POLICY, "--set", "drain_timeout=300ms")

@@ -336,7 +336,8 @@ class Client:
                 raise Refused(response.status_code, response.headers) from None
             if hasattr(error, "status_code"):
                 raise Refused(error.status_code, error.headers) from None
-            raise
+            # No answer at all: the server closed the connection before it read the request.
+            raise ConnectionResetError(str(error)) from None
 
     @classmethod
     async def ready(cls, server, bearer=None, **options):

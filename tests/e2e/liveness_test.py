@@ -1,10 +1,12 @@
 """Who is still there: keep-alive, the close handshake, idle connections and slow readers."""
 
+import asyncio
 import time
 import unittest
 
 from harness import (
     CLOSE,
+    DEADLINE,
     PING,
     PONG,
     TEXT,
@@ -32,8 +34,12 @@ class KeepAlive(ServerTest):
         server = await self.serve(POLICY, *KEEPALIVE)
         raw = await Raw.ready(server)
         self.assertEqual((await raw.read_frame())[0], PING)
-        while (await raw.read_frame()) is not None:  # never answers, neither ping nor close
-            pass
+
+        async def dropped():
+            while (await raw.read_frame()) is not None:  # never answers, neither ping nor close
+                pass
+
+        await asyncio.wait_for(dropped(), DEADLINE)
         await server.wait_log(rf"\bid={raw.id}\b.*(ping|pong)")
 
     async def test_a_peer_that_answers_pings_stays(self):

@@ -267,6 +267,7 @@ void bench_init(struct bench *bench)
         .expiry_notice_ms = 60000,
         .prepare_retry_ms = 60000,
         .prepare_retry_max_ms = 600000,
+        .outbox_timeout_ms = 60000,
         .max_message = 65536,
         .max_header = 8192,
         .inbox_messages = 64,

@@ -159,6 +159,22 @@ static void another_id_fails_the_connection(void **state)
     log_capture_stop();
 }
 
+/* The connection is over by then, but its memory waits for this answer. */
+static void another_id_from_closed(void **state)
+{
+    struct bench *b = *state;
+    struct tg_hook_result result = bench_yes();
+    result.offered_id = "mine";
+    b->replies[TG_HOOK_CLOSED].when = BENCH_LATER;
+    bench_start(b);
+    bench_close_client(bench_ready(b));
+    BENCH_UNTIL(b, bench_asking(b, TG_HOOK_CLOSED));
+    bench_turns(b, 5);
+    bench_answer(b, TG_HOOK_CLOSED, result);
+    assert_int_equal(tg_counter_get(&b->metrics->connection_id_mismatches), 1);
+    assert_int_equal(tg_hub_count(b->hub), 0);
+}
+
 static bool offer_the_right_id(struct bench *b, struct tg_conn *conn, enum tg_hook hook)
 {
     char id[TG_CONN_ID_SIZE];
@@ -321,6 +337,7 @@ int main(void)
         T(authenticated_from_connecting_is_refused),
         T(accepted_survives_authentication),
         T(another_id_fails_the_connection),
+        T(another_id_from_closed),
         T(the_right_id_is_no_mismatch),
         T(another_id_before_101_is_a_500),
         T(tampering_is_logged_with_both_values),

@@ -1,0 +1,444 @@
+/* tls.c - one TLS session as the filter of a stream.
+ *
+ *   handshaking ──[peer's Finished]──> established ──[close_notify]──> (the owner ends it)
+ *        └──────────────[any error, plain HTTP]──────────> failed <──┘
+ *
+ * The library sees memory only: it reads from the bytes that the socket just gave, and what it writes
+ * gathers in `out`, which leaves in one piece when the library has nothing more to say. What the owner
+ * writes waits in `plain` while the handshake lasts or the socket is full, so that a client that reads
+ * slowly costs one copy and not two.
+ *
+ * All that one read of the socket decodes to is delivered at once, so that a stream that stops reading
+ * from inside on_read has nothing left over. `out` borrows its memory from the loop: between two
+ * events a session at rest has none.
+ *
+ * I1  The owner is called from `received`, `ended` and `sent` only, never from inside its own calls.
+ * I2  After `failed` nothing is encoded or decoded; an alert that says why is sent before.
+ */
+#include "net/tls.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <string.h>
+
+#include "base/json_writer.h"
+#include "base/memory.h"
+#include "net/tls_internal.h"
+
+/* All that one read can decode to: its bytes, and a record of which the end came with them. */
+#define PLAIN_SIZE (2 * TG_NET_READ_SIZE)
+/* Encoded at a time: what the socket does not take is not encoded yet. */
+#define CHUNK (64 * 1024)
+#define SPARE_MAX (CHUNK + CHUNK / 4)
+
+static int on_send(void *ctx, const unsigned char *data, size_t len)
+{
+    struct tg_tls *tls = ctx;
+
+    if (tg_buffer_append(&tls->out, data, len) != TG_ERR_OK)
+        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
+    return (int)len;
+}
+
+static int on_receive(void *ctx, unsigned char *out, size_t len)
+{
+    struct tg_tls *tls = ctx;
+
+    if (tls->in_len == 0)
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    if (len > tls->in_len)
+        len = tls->in_len;
+    memcpy(out, tls->in, len);
+    tls->in += len;
+    tls->in_len -= len;
+    return (int)len;
+}
+
+/* --- out --------------------------------------------------------------------------------------------- */
+
+static void borrow_room(struct tg_stream *stream, struct tg_tls *tls)
+{
+    if (tls->out.capacity > 0)
+        return;
+    tls->out = stream->net->spare;
+    stream->net->spare = TG_BUFFER_INIT;
+}
+
+static void return_room(struct tg_stream *stream, struct tg_tls *tls)
+{
+    if (tls->out.len > 0)
+        return;
+    if (stream->net->spare.capacity == 0 && tls->out.capacity <= SPARE_MAX)
+        stream->net->spare = tls->out;
+    else
+        tg_buffer_fini(&tls->out);
+    tls->out = TG_BUFFER_INIT;
+}
+
+static bool is_idle(const struct tg_stream *stream, const struct tg_tls *tls)
+{
+    return !stream->writing && tls->out.len == 0 && tls->plain.len == 0;
+}
+
+static enum tg_err send_out(struct tg_stream *stream, struct tg_tls *tls)
+{
+    if (stream->writing || tls->out.len == 0)
+        return TG_ERR_OK;
+    return tg__stream_send(stream, &tls->out);
+}
+
+/* Moves up to CHUNK bytes from `plain` to `out`. */
+static enum tg_err encode_some(struct tg_tls *tls)
+{
+    size_t left = tls->plain.len < CHUNK ? tls->plain.len : CHUNK;
+
+    while (left > 0) {
+        int n = mbedtls_ssl_write(&tls->ssl, tg_buffer_head(&tls->plain), left);
+        if (tg__tls_is_nothing(n))
+            continue;
+        if (n <= 0)
+            return n == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TG_ERR_NOMEM : TG_ERR_PROTO;
+        tg_buffer_consume(&tls->plain, (size_t)n, 0);
+        left -= (size_t)n;
+    }
+    return TG_ERR_OK;
+}
+
+static void say_bye(struct tg_tls *tls)
+{
+    if (!tls->established || tls->failed || tls->bye_said)
+        return;
+    tls->bye_said = true;
+    (void)mbedtls_ssl_close_notify(&tls->ssl); /* the FIN that follows says the same */
+}
+
+/* Encodes and sends until the socket is full or there is nothing more, then FIN when it is wanted. */
+static enum tg_err push_out(struct tg_stream *stream, struct tg_tls *tls)
+{
+    enum tg_err err = TG_ERR_OK;
+
+    borrow_room(stream, tls);
+    while (err == TG_ERR_OK && !stream->writing) {
+        err = send_out(stream, tls);
+        if (err != TG_ERR_OK || stream->writing || tls->plain.len == 0 || !tls->established ||
+            tls->failed)
+            break;
+        err = encode_some(tls);
+    }
+    if (err == TG_ERR_OK && tls->fin_wanted && is_idle(stream, tls)) {
+        say_bye(tls);
+        err = send_out(stream, tls);
+        tls->fin_wanted = false;
+        tg__stream_send_fin(stream);
+    }
+    return_room(stream, tls);
+    return err;
+}
+
+/* --- in ---------------------------------------------------------------------------------------------- */
+
+static void fail(struct tg_stream *stream, struct tg_tls *tls, enum tg_err err, const char *why)
+{
+    tls->failed = true;
+    tg_buffer_fini(&tls->plain);
+    tg__stream_end(stream, err, why);
+}
+
+static int shake_hands(struct tg_tls *tls)
+{
+    int result;
+
+    do
+        result = mbedtls_ssl_handshake(&tls->ssl);
+    while (tg__tls_is_nothing(result));
+    if (result == 0)
+        tls->established = true;
+    return result;
+}
+
+/* An address is checked here because 2.28 knows names only. */
+static bool is_right_server(struct tg_tls *tls)
+{
+    const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&tls->ssl);
+
+    return tls->address_len == 0 ||
+           (certificate != NULL &&
+            tg__tls_is_for_address(certificate, tls->address, tls->address_len));
+}
+
+/* Decodes all of `in`. Returns what stopped it, which is never a success. */
+static int decode(struct tg_stream *stream, struct tg_tls *tls, size_t *len)
+{
+    for (;;) {
+        assert(*len < PLAIN_SIZE);
+        int n = mbedtls_ssl_read(&tls->ssl, stream->net->plain + *len, PLAIN_SIZE - *len);
+        if (n > 0)
+            *len += (size_t)n;
+        else if (n == 0)
+            return MBEDTLS_ERR_SSL_WANT_READ;
+        else if (!tg__tls_is_nothing(n))
+            return n;
+    }
+}
+
+/* A letter is no TLS record, and every HTTP method begins with one. */
+static bool is_plain_http(const struct tg_tls *tls, const uint8_t *data)
+{
+    return !tls->client && !tls->begun && data[0] >= 'A' && data[0] <= 'Z';
+}
+
+static void refuse_http(struct tg_stream *stream, struct tg_tls *tls)
+{
+    static const char hint[] = "HTTP/1.1 400 Bad Request\r\n"
+                               "Content-Type: text/plain; charset=utf-8\r\n"
+                               "Content-Length: 46\r\n"
+                               "Connection: close\r\n\r\n"
+                               "this port speaks TLS; use https:// or wss://\r\n";
+
+    if (tg_buffer_append(&tls->out, hint, sizeof hint - 1) == TG_ERR_OK)
+        (void)send_out(stream, tls); /* the end follows, whatever came of it */
+    fail(stream, tls, TG_ERR_PROTO, "plain HTTP on a TLS port");
+}
+
+static void after_decoding(struct tg_stream *stream, struct tg_tls *tls, int result)
+{
+    char why[TG__TLS_REASON_SIZE];
+
+    if (result == MBEDTLS_ERR_SSL_WANT_READ || stream->closing)
+        return;
+    if (result == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+        if (tls->established)
+            tg__stream_end(stream, TG_ERR_OK, "end of stream");
+        else
+            fail(stream, tls, TG_ERR_PROTO, "the peer gave up the handshake");
+        return;
+    }
+    tg__tls_reason(&tls->ssl, result, why);
+    fail(stream, tls, TG_ERR_PROTO, why);
+}
+
+static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
+{
+    struct tg_tls *tls = stream->filter_state;
+    size_t plain_len = 0;
+    int result = 0;
+
+    if (tls->failed)
+        return;
+    if (is_plain_http(tls, data)) {
+        refuse_http(stream, tls);
+        return;
+    }
+    tls->begun = true;
+    tls->in = data;
+    tls->in_len = len;
+    borrow_room(stream, tls);
+    if (!tls->established)
+        result = shake_hands(tls);
+    if (result == 0 && !is_right_server(tls)) {
+        fail(stream, tls, TG_ERR_PROTO, "the server's certificate is for another address");
+        return;
+    }
+    if (result == 0)
+        result = decode(stream, tls, &plain_len);
+    tls->in_len = 0;
+    enum tg_err err = push_out(stream, tls);
+    if (plain_len > 0)
+        tg__stream_deliver(stream, stream->net->plain, plain_len);
+    if (err != TG_ERR_OK)
+        fail(stream, tls, err, tg_err_text(err));
+    if (tls->written_owed && is_idle(stream, tls)) {
+        tls->written_owed = false;
+        tg__stream_written(stream);
+    }
+    after_decoding(stream, tls, result);
+}
+
+static void tls_ended(struct tg_stream *stream)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    if (tls->established)
+        fail(stream, tls, TG_ERR_PROTO, "the peer ended the connection without close_notify");
+    else if (tls->begun || tls->client)
+        fail(stream, tls, TG_ERR_PROTO, "the peer ended the connection during the handshake");
+    else
+        tg__stream_end(stream, TG_ERR_OK, "end of stream"); /* somebody who looks if we are there */
+}
+
+static void tls_sent(struct tg_stream *stream)
+{
+    struct tg_tls *tls = stream->filter_state;
+    enum tg_err err = push_out(stream, tls);
+
+    if (err != TG_ERR_OK) {
+        fail(stream, tls, err, tg_err_text(err));
+    } else if (is_idle(stream, tls)) {
+        tls->written_owed = false;
+        tg__stream_written(stream);
+    }
+}
+
+/* --- the owner --------------------------------------------------------------------------------------- */
+
+static enum tg_err tls_write(struct tg_stream *stream, struct tg_buffer *bytes)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    if (tls->failed)
+        return TG_ERR_CLOSED;
+    tg_buffer_fini(&tls->plain);
+    tls->plain = *bytes;
+    *bytes = TG_BUFFER_INIT;
+    enum tg_err err = push_out(stream, tls);
+    tls->written_owed = !is_idle(stream, tls);
+    if (err != TG_ERR_OK) {
+        tls->failed = true;
+        tg_buffer_fini(&tls->plain);
+    }
+    return err;
+}
+
+static void tls_shutdown(struct tg_stream *stream)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    tls->fin_wanted = true;
+    if (push_out(stream, tls) != TG_ERR_OK)
+        tls->failed = true; /* there is no connection any more, which the read side reports */
+}
+
+static void tls_closing(struct tg_stream *stream)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    if (stream->writing || tls->plain.len > 0)
+        return;
+    borrow_room(stream, tls);
+    say_bye(tls);
+    if (send_out(stream, tls) != TG_ERR_OK)
+        tls->failed = true;
+    return_room(stream, tls);
+}
+
+static size_t tls_held(const struct tg_stream *stream)
+{
+    const struct tg_tls *tls = stream->filter_state;
+
+    return tls->plain.len + tls->out.len;
+}
+
+static void tls_destroy(void *state)
+{
+    struct tg_tls *tls = state;
+
+    mbedtls_ssl_free(&tls->ssl);
+    tg_buffer_fini(&tls->out);
+    tg_buffer_fini(&tls->plain);
+    tg_free(tls->server_name);
+    tg_tls_config_release(tls->config);
+    tg_free(tls);
+}
+
+static const struct tg_filter filter = {
+    .received = tls_received,
+    .ended = tls_ended,
+    .sent = tls_sent,
+    .write = tls_write,
+    .shutdown = tls_shutdown,
+    .closing = tls_closing,
+    .held = tls_held,
+    .destroy = tls_destroy,
+};
+
+enum tg_err tg_stream_start_tls(struct tg_stream *stream, struct tg_tls_config *config, size_t lane)
+{
+    assert(lane < config->lane_count && stream->filter_state == NULL);
+    if (stream->net->plain == NULL)
+        stream->net->plain = tg_alloc(PLAIN_SIZE);
+    struct tg_tls *tls = stream->net->plain == NULL ? NULL : tg_calloc(1, sizeof *tls);
+    if (tls == NULL)
+        return TG_ERR_NOMEM;
+    mbedtls_ssl_init(&tls->ssl);
+    tls->config = tg_tls_config_retain(config);
+    if (mbedtls_ssl_setup(&tls->ssl, &config->lanes[lane].ssl) != 0) {
+        tls_destroy(tls);
+        return TG_ERR_NOMEM;
+    }
+    mbedtls_ssl_set_bio(&tls->ssl, tls, on_send, on_receive, NULL);
+    tg__tls_set_owner(&tls->ssl, tls);
+    stream->filter = &filter;
+    stream->filter_state = tls;
+    return TG_ERR_OK;
+}
+
+/* An address is no server name (RFC 6066 §3), so nothing is asked for then. */
+static enum tg_err name_server(struct tg_tls *tls, const char *host)
+{
+    if (inet_pton(AF_INET, host, tls->address) == 1)
+        tls->address_len = 4;
+    else if (inet_pton(AF_INET6, host, tls->address) == 1)
+        tls->address_len = 16;
+    const char *name = tls->address_len > 0 ? NULL : host;
+    if (mbedtls_ssl_set_hostname(&tls->ssl, name) != 0)
+        return TG_ERR_INVALID;
+    if (tls->config->lanes[0].ca.version == 0) /* none was read: any server will do */
+        tls->address_len = 0;
+    return TG_ERR_OK;
+}
+
+enum tg_err tg_stream_start_tls_client(struct tg_stream *stream, struct tg_tls_config *config,
+                                       const char *host)
+{
+    enum tg_err err = tg_stream_start_tls(stream, config, 0);
+
+    if (err != TG_ERR_OK)
+        return err;
+    struct tg_tls *tls = stream->filter_state;
+    tls->client = true;
+    err = name_server(tls, host);
+    if (err != TG_ERR_OK)
+        return err;
+    borrow_room(stream, tls);
+    int result = shake_hands(tls);
+    err = push_out(stream, tls);
+    return result == MBEDTLS_ERR_SSL_WANT_READ ? err : TG_ERR_NOMEM;
+}
+
+bool tg_stream_has_tls(const struct tg_stream *stream)
+{
+    return stream->filter == &filter;
+}
+
+bool tg_stream_is_handshaking(const struct tg_stream *stream)
+{
+    const struct tg_tls *tls = stream->filter_state;
+
+    return tg_stream_has_tls(stream) && !tls->established;
+}
+
+enum tg_err tg_stream_tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
+{
+    const struct tg_tls *tls = stream->filter_state;
+    struct tg_json_writer w = tg_json_writer_on(out);
+    char cipher[TG__TLS_CIPHER_SIZE];
+
+    tg__tls_cipher_name(mbedtls_ssl_get_ciphersuite(&tls->ssl), cipher);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "version", mbedtls_ssl_get_version(&tls->ssl));
+    tg_json_member_str(&w, "cipher", cipher);
+    if (tls->server_name != NULL)
+        tg_json_member_str(&w, "server_name", tls->server_name);
+    tg_json_end_object(&w);
+    return tg_json_writer_failed(&w) ? TG_ERR_NOMEM : TG_ERR_OK;
+}
+
+enum tg_err tg_stream_tls_peer_certificate(const struct tg_stream *stream, struct tg_buffer *out)
+{
+    const struct tg_tls *tls = stream->filter_state;
+    const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&tls->ssl);
+
+    if (certificate == NULL || mbedtls_ssl_get_verify_result(&tls->ssl) != 0)
+        return TG_ERR_OK;
+    return tg__tls_write_certificate(certificate, out);
+}

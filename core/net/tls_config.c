@@ -1,0 +1,438 @@
+/* tls_config.c - certificates and keys from files, once per lane.
+ *
+ * Files are read once and parsed for each lane, so all lanes are the same whatever happens on disk
+ * meanwhile. Keys leave no copy of their text behind. Nothing changes after create but the ticket
+ * keys, which the library rotates under its own lock.
+ */
+#include "net/tls_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "net/tls_internal.h"
+
+#define FILE_MAX (16L << 20)
+#define TICKET_LIFETIME_S (24 * 3600)
+
+/* Forward secrecy and authenticated encryption only. A name that this build of the library does not
+ * have (TLS 1.3 in 2.28) is left out. */
+static const char *const good_ciphers[] = {
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+};
+#define GOOD_CIPHERS (sizeof good_ciphers / sizeof good_ciphers[0])
+
+/* A file as the library's parsers want it: with a NUL, which counts. */
+struct pem {
+    const char *path;    /* borrowed */
+    unsigned char *text; /* owned */
+    size_t size;
+};
+
+static enum tg_err pem_read(struct pem *pem, const char *path, struct tg_error *error)
+{
+    struct stat info;
+    FILE *file = fopen(path, "rbe");
+    if (file == NULL)
+        return tg_error_set(error, TG_ERR_INVALID, "%s: %s", path, strerror(errno));
+    enum tg_err err = TG_ERR_OK;
+    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > FILE_MAX)
+        err = tg_error_set(error, TG_ERR_INVALID, "%s: is no file of PEM", path);
+    else if ((pem->text = tg_calloc(1, (size_t)info.st_size + 1)) == NULL)
+        err = tg_error_set(error, TG_ERR_NOMEM, "%s: out of memory", path);
+    if (err == TG_ERR_OK) {
+        pem->path = path;
+        pem->size = fread(pem->text, 1, (size_t)info.st_size, file) + 1;
+        if (ferror(file))
+            err = tg_error_set(error, TG_ERR_SYS, "%s: cannot be read", path);
+        else if (strstr((const char *)pem->text, "-----BEGIN ") == NULL)
+            err = tg_error_set(error, TG_ERR_INVALID, "%s: holds no PEM (-----BEGIN ...)", path);
+    }
+    (void)fclose(file);
+    return err;
+}
+
+static void pem_fini(struct pem *pem)
+{
+    if (pem->text != NULL)
+        mbedtls_platform_zeroize(pem->text, pem->size);
+    tg_free(pem->text);
+    *pem = (struct pem){0};
+}
+
+static enum tg_err library_error(struct tg_error *error, const char *path, const char *what,
+                                 int result)
+{
+    char text[128];
+    mbedtls_strerror(result, text, sizeof text);
+    return tg_error_set(error, TG_ERR_INVALID, "%s: %s: %s", path, what, text);
+}
+
+/* `lenient`: a list of roots may hold some that the library does not understand. */
+static enum tg_err parse_certificates(mbedtls_x509_crt *out, const struct pem *pem, bool lenient,
+                                      struct tg_error *error)
+{
+    int result = mbedtls_x509_crt_parse(out, pem->text, pem->size);
+    if (result < 0 && strstr((const char *)pem->text, "-----BEGIN CERTIFICATE-----") == NULL)
+        return tg_error_set(error, TG_ERR_INVALID, "%s: holds no certificate", pem->path);
+    if (result < 0)
+        return library_error(error, pem->path, "no certificate that can be read", result);
+    if (result > 0 && !lenient)
+        return tg_error_set(error, TG_ERR_INVALID, "%s: %d of its certificates cannot be read",
+                            pem->path, result);
+    return TG_ERR_OK;
+}
+
+static enum tg_err parse_key(mbedtls_pk_context *out, const struct pem *pem, struct tg_error *error)
+{
+    int result = tg__tls_parse_key(out, pem->text, pem->size, tg__tls_random);
+    if (result == 0)
+        return TG_ERR_OK;
+    if (result == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "%s: the key is encrypted with a passphrase; give one that is not",
+                            pem->path);
+    if (strstr((const char *)pem->text, "PRIVATE KEY-----") == NULL)
+        return tg_error_set(error, TG_ERR_INVALID, "%s: holds no private key", pem->path);
+    return library_error(error, pem->path, "no private key that can be read", result);
+}
+
+static enum tg_err parse_pair(struct tg__tls_pair *out, const struct pem *certificate,
+                              const struct pem *key, struct tg_error *error)
+{
+    enum tg_err err = parse_certificates(&out->chain, certificate, false, error);
+    if (err == TG_ERR_OK)
+        err = parse_key(&out->key, key, error);
+    if (err == TG_ERR_OK && !tg__tls_is_pair(&out->chain, &out->key, tg__tls_random))
+        err = tg_error_set(error, TG_ERR_INVALID, "%s: the key does not match the certificate %s",
+                           key->path, certificate->path);
+    return err;
+}
+
+static void warn_about_time(const mbedtls_x509_crt *certificate, const char *path)
+{
+    const mbedtls_x509_time *to = &certificate->valid_to;
+    char not_after[32];
+    (void)snprintf(not_after, sizeof not_after, "%04d-%02d-%02d", to->year, to->mon, to->day);
+    if (mbedtls_x509_time_is_past(to))
+        tg_log(TG_LOG_WARN, "tls.certificate_expired", tg_log_str("file", path),
+               tg_log_str("not_after", not_after));
+    else if (mbedtls_x509_time_is_future(&certificate->valid_from))
+        tg_log(TG_LOG_WARN, "tls.certificate_not_yet_valid", tg_log_str("file", path));
+}
+
+/* --- building ---------------------------------------------------------------------------------------- */
+
+static void lane_init(struct tg__tls_lane *lane)
+{
+    mbedtls_ssl_config_init(&lane->ssl);
+    mbedtls_x509_crt_init(&lane->ca);
+}
+
+static void lane_fini(struct tg__tls_lane *lane)
+{
+    mbedtls_ssl_config_free(&lane->ssl);
+    mbedtls_x509_crt_free(&lane->ca);
+    for (size_t i = 0; i < lane->pair_count; i++) {
+        mbedtls_x509_crt_free(&lane->pairs[i].chain);
+        mbedtls_pk_free(&lane->pairs[i].key);
+    }
+    tg_free(lane->pairs);
+}
+
+static struct tg_tls_config *config_new(size_t lanes)
+{
+    struct tg_tls_config *config =
+        tg_calloc(1, sizeof *config + lanes * sizeof(struct tg__tls_lane));
+    if (config == NULL)
+        return NULL;
+    atomic_init(&config->references, 1);
+    config->lane_count = lanes;
+    mbedtls_ssl_ticket_init(&config->tickets);
+    for (size_t i = 0; i < lanes; i++)
+        lane_init(&config->lanes[i]);
+    return config;
+}
+
+static enum tg_err lane_add_pairs(struct tg__tls_lane *lane, const struct pem *pems, size_t count,
+                                  struct tg_error *error)
+{
+    enum tg_err err = TG_ERR_OK;
+    if (count == 0)
+        return TG_ERR_OK;
+    lane->pairs = tg_calloc(count, sizeof *lane->pairs);
+    if (lane->pairs == NULL)
+        return tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < count && err == TG_ERR_OK; i++) {
+        struct tg__tls_pair *pair = &lane->pairs[lane->pair_count++];
+        mbedtls_x509_crt_init(&pair->chain);
+        mbedtls_pk_init(&pair->key);
+        err = parse_pair(pair, &pems[2 * i], &pems[2 * i + 1], error);
+    }
+    return err;
+}
+
+static enum tg_err lane_start(struct tg__tls_lane *lane, struct tg_tls_config *config, int endpoint,
+                              struct tg_error *error)
+{
+    static const char *protocols[] = {"http/1.1", NULL};
+    mbedtls_ssl_config *ssl = &lane->ssl;
+    int result = mbedtls_ssl_config_defaults(ssl, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                             MBEDTLS_SSL_PRESET_DEFAULT);
+    if (result == 0)
+        result = mbedtls_ssl_conf_alpn_protocols(ssl, protocols);
+    if (result == 0 && lane->pair_count > 0)
+        result = mbedtls_ssl_conf_own_cert(ssl, &lane->pairs[0].chain, &lane->pairs[0].key);
+    if (result != 0)
+        return tg_error_set(error, TG_ERR_NOMEM, "TLS cannot be set up (-0x%04x)",
+                            (unsigned)-result);
+    mbedtls_ssl_conf_rng(ssl, tg__tls_random, NULL);
+    mbedtls_ssl_conf_ciphersuites(ssl, config->ciphers);
+    tg__tls_conf_min_version(ssl, TG_TLS_1_2);
+    tg__tls_conf_groups(ssl);
+    return TG_ERR_OK;
+}
+
+/* Gives the handshake all pairs that are for the name: a client may speak to only one kind of key. */
+static bool offer_pairs(struct tg__tls_lane *lane, mbedtls_ssl_context *ssl, const char *name,
+                        size_t len, bool wildcards, int *result)
+{
+    bool found = false;
+    for (size_t i = 0; i < lane->pair_count && *result == 0; i++) {
+        struct tg__tls_pair *pair = &lane->pairs[i];
+        if (!tg__tls_is_for_name(&pair->chain, name, len, wildcards))
+            continue;
+        *result = mbedtls_ssl_set_hs_own_cert(ssl, &pair->chain, &pair->key);
+        found = true;
+    }
+    return found;
+}
+
+static int on_server_name(void *ctx, mbedtls_ssl_context *ssl, const unsigned char *name,
+                          size_t len)
+{
+    struct tg__tls_lane *lane = ctx;
+    struct tg_tls *tls = tg__tls_owner(ssl);
+    int result = 0;
+    tg_free(tls->server_name);
+    tls->server_name = tg_strndup((const char *)name, len);
+    if (tls->server_name == NULL)
+        return -1;
+    if (!offer_pairs(lane, ssl, tls->server_name, len, false, &result))
+        (void)offer_pairs(lane, ssl, tls->server_name, len, true, &result);
+    return result;
+}
+
+static int authmode_of(enum tg_tls_client_auth auth)
+{
+    switch (auth) {
+    case TG_TLS_CLIENT_NONE:
+        return MBEDTLS_SSL_VERIFY_NONE;
+    case TG_TLS_CLIENT_OPTIONAL:
+        return MBEDTLS_SSL_VERIFY_OPTIONAL;
+    case TG_TLS_CLIENT_REQUIRED:
+        break;
+    }
+    return MBEDTLS_SSL_VERIFY_REQUIRED;
+}
+
+/* pems: certificate and key of each pair, then the CA. */
+static enum tg_err build_server_lane(struct tg_tls_config *config, struct tg__tls_lane *lane,
+                                     const struct tg_tls_server_options *options,
+                                     const struct pem *pems, struct tg_error *error)
+{
+    const struct pem *ca = &pems[2 * options->pair_count];
+    enum tg_err err = lane_add_pairs(lane, pems, options->pair_count, error);
+    if (err == TG_ERR_OK && ca->text != NULL)
+        err = parse_certificates(&lane->ca, ca, false, error);
+    if (err == TG_ERR_OK)
+        err = lane_start(lane, config, MBEDTLS_SSL_IS_SERVER, error);
+    if (err != TG_ERR_OK)
+        return err;
+    tg__tls_conf_min_version(&lane->ssl, options->min_version);
+    mbedtls_ssl_conf_sni(&lane->ssl, on_server_name, lane);
+    mbedtls_ssl_conf_authmode(&lane->ssl, authmode_of(options->client_auth));
+    if (ca->text != NULL)
+        mbedtls_ssl_conf_ca_chain(&lane->ssl, &lane->ca, NULL);
+    if (options->session_tickets && options->client_auth == TG_TLS_CLIENT_NONE)
+        mbedtls_ssl_conf_session_tickets_cb(&lane->ssl, mbedtls_ssl_ticket_write,
+                                            mbedtls_ssl_ticket_parse, &config->tickets);
+    return TG_ERR_OK;
+}
+
+static enum tg_err choose_ciphers(struct tg_tls_config *config, const char *const *names,
+                                  size_t count, struct tg_error *error)
+{
+    bool given = count > 0;
+    size_t n = 0;
+    if (!given) {
+        names = good_ciphers;
+        count = GOOD_CIPHERS;
+    }
+    config->ciphers = tg_calloc(count + 1, sizeof *config->ciphers);
+    if (config->ciphers == NULL)
+        return tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        int id = tg__tls_cipher_find(names[i]);
+        if (id == 0 && given)
+            return tg_error_set(error, TG_ERR_INVALID,
+                                "tls.ciphers: \"%s\" is not known; write IANA names such as "
+                                "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+                                names[i]);
+        if (id != 0)
+            config->ciphers[n++] = id;
+    }
+    return TG_ERR_OK;
+}
+
+static enum tg_err build_server(struct tg_tls_config *config,
+                                const struct tg_tls_server_options *options, const struct pem *pems,
+                                struct tg_error *error)
+{
+    enum tg_err err = choose_ciphers(config, options->ciphers, options->cipher_count, error);
+    if (err == TG_ERR_OK && options->session_tickets &&
+        mbedtls_ssl_ticket_setup(&config->tickets, tg__tls_random, NULL, MBEDTLS_CIPHER_AES_256_GCM,
+                                 TICKET_LIFETIME_S) != 0)
+        err = tg_error_set(error, TG_ERR_NOMEM, "TLS session tickets cannot be set up");
+    for (size_t i = 0; i < config->lane_count && err == TG_ERR_OK; i++)
+        err = build_server_lane(config, &config->lanes[i], options, pems, error);
+    for (size_t i = 0; i < options->pair_count && err == TG_ERR_OK; i++)
+        warn_about_time(&config->lanes[0].pairs[i].chain, options->certificates[i]);
+    return err;
+}
+
+static enum tg_err check_server_options(const struct tg_tls_server_options *options,
+                                        struct tg_error *error)
+{
+    if (!tg__tls_library_start())
+        return tg_error_set(error, TG_ERR_SYS, "the crypto library does not start");
+    if (options->min_version == TG_TLS_1_3 && !tg_tls_has_1_3())
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "tls.min_version: this build's TLS library (mbedTLS %s) has no "
+                            "TLS 1.3; write \"1.2\"",
+                            MBEDTLS_VERSION_STRING);
+    return TG_ERR_OK;
+}
+
+enum tg_err tg_tls_config_create_server(struct tg_tls_config **out,
+                                        const struct tg_tls_server_options *options,
+                                        struct tg_error *error)
+{
+    size_t files = 2 * options->pair_count + 1;
+    enum tg_err err = check_server_options(options, error);
+    if (err != TG_ERR_OK)
+        return err;
+    struct tg_tls_config *config = config_new(options->lanes);
+    struct pem *pems = tg_calloc(files, sizeof *pems);
+    if (config == NULL || pems == NULL)
+        err = tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < options->pair_count && err == TG_ERR_OK; i++) {
+        err = pem_read(&pems[2 * i], options->certificates[i], error);
+        if (err == TG_ERR_OK)
+            err = pem_read(&pems[2 * i + 1], options->keys[i], error);
+    }
+    if (err == TG_ERR_OK && options->client_auth != TG_TLS_CLIENT_NONE)
+        err = pem_read(&pems[files - 1], options->client_ca, error);
+    if (err == TG_ERR_OK)
+        err = build_server(config, options, pems, error);
+    for (size_t i = 0; pems != NULL && i < files; i++)
+        pem_fini(&pems[i]);
+    tg_free(pems);
+    if (err == TG_ERR_OK)
+        *out = config;
+    else
+        tg_tls_config_release(config);
+    return err;
+}
+
+/* pems: certificate and key, then the CA. */
+static enum tg_err build_client(struct tg_tls_config *config,
+                                const struct tg_tls_client_options *options,
+                                const struct pem pems[3], struct tg_error *error)
+{
+    struct tg__tls_lane *lane = &config->lanes[0];
+    enum tg_err err = choose_ciphers(config, NULL, 0, error);
+    if (err == TG_ERR_OK)
+        err = lane_add_pairs(lane, pems, options->certificate == NULL ? 0 : 1, error);
+    if (err == TG_ERR_OK && !options->insecure)
+        err = parse_certificates(&lane->ca, &pems[2], true, error);
+    if (err == TG_ERR_OK)
+        err = lane_start(lane, config, MBEDTLS_SSL_IS_CLIENT, error);
+    if (err != TG_ERR_OK)
+        return err;
+    mbedtls_ssl_conf_authmode(&lane->ssl, options->insecure ? MBEDTLS_SSL_VERIFY_NONE
+                                                            : MBEDTLS_SSL_VERIFY_REQUIRED);
+    mbedtls_ssl_conf_ca_chain(&lane->ssl, &lane->ca, NULL);
+    mbedtls_ssl_conf_session_tickets(&lane->ssl, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    return TG_ERR_OK;
+}
+
+enum tg_err tg_tls_config_create_client(struct tg_tls_config **out,
+                                        const struct tg_tls_client_options *options,
+                                        struct tg_error *error)
+{
+    struct pem pems[3] = {{0}};
+    enum tg_err err = TG_ERR_OK;
+    if (!tg__tls_library_start())
+        return tg_error_set(error, TG_ERR_SYS, "the crypto library does not start");
+    struct tg_tls_config *config = config_new(1);
+    if (config == NULL)
+        err = tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+    if (err == TG_ERR_OK && options->certificate != NULL)
+        err = pem_read(&pems[0], options->certificate, error);
+    if (err == TG_ERR_OK && options->certificate != NULL)
+        err = pem_read(&pems[1], options->key, error);
+    if (err == TG_ERR_OK && !options->insecure)
+        err = pem_read(&pems[2], options->ca, error);
+    if (err == TG_ERR_OK)
+        err = build_client(config, options, pems, error);
+    for (size_t i = 0; i < 3; i++)
+        pem_fini(&pems[i]);
+    if (err == TG_ERR_OK)
+        *out = config;
+    else
+        tg_tls_config_release(config);
+    return err;
+}
+
+struct tg_tls_config *tg_tls_config_retain(struct tg_tls_config *config)
+{
+    atomic_fetch_add_explicit(&config->references, 1, memory_order_relaxed);
+    return config;
+}
+
+void tg_tls_config_release(struct tg_tls_config *config)
+{
+    if (config == NULL ||
+        atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) > 1)
+        return;
+    for (size_t i = 0; i < config->lane_count; i++)
+        lane_fini(&config->lanes[i]);
+    mbedtls_ssl_ticket_free(&config->tickets);
+    tg_free(config->ciphers);
+    tg_free(config);
+}
+
+bool tg_tls_has_1_3(void)
+{
+    return TG_TLS_LIBRARY_HAS_1_3;
+}
+
+int tg__tls_random(void *ctx, unsigned char *out, size_t len)
+{
+    (void)ctx;
+    tg_random_bytes(out, len);
+    return 0;
+}

@@ -1,0 +1,77 @@
+/* tls_internal.h - what the tls*.c files share. */
+#ifndef TG_NET_TLS_INTERNAL_H
+#define TG_NET_TLS_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "net/net_internal.h"
+#include "net/tls.h"
+#include "net/tls_config.h"
+#include "net/tls_library.h"
+
+/* A certificate with what leads to its root, and its key. */
+struct tg__tls_pair {
+    mbedtls_x509_crt chain;
+    mbedtls_pk_context key;
+};
+
+/* The configuration as one thread uses it. */
+struct tg__tls_lane {
+    mbedtls_ssl_config ssl;
+    struct tg__tls_pair *pairs; /* owned; pair_count of them */
+    size_t pair_count;
+    mbedtls_x509_crt ca;
+};
+
+struct tg_tls_config {
+    _Atomic size_t references;
+    mbedtls_ssl_ticket_context tickets; /* locked by the library */
+    int *ciphers;                       /* owned; ends with 0 */
+    size_t lane_count;
+    struct tg__tls_lane lanes[];
+};
+
+/* One connection: tls.c. */
+struct tg_tls {
+    mbedtls_ssl_context ssl;
+    struct tg_tls_config *config; /* counted */
+    const uint8_t *in;            /* borrowed while `received` runs: bytes not yet decoded */
+    size_t in_len;
+    struct tg_buffer out;   /* encoded, not yet with the socket */
+    struct tg_buffer plain; /* of the owner, not yet encoded */
+    char *server_name;   /* owned; what a client asked for, or NULL; for a client: whom it asks */
+    uint8_t address[16]; /* a client's server, when it is named by its address */
+    uint8_t address_len; /* 0: it is not */
+    bool client;
+    bool begun;        /* a byte has come */
+    bool established;  /* the handshake is over */
+    bool failed;       /* nothing can be encoded or decoded any more */
+    bool written_owed; /* the owner waits for on_written */
+    bool fin_wanted;
+    bool bye_said; /* close_notify is encoded */
+};
+
+/* For the library, from the system: no state, no lock. */
+int tg__tls_random(void *ctx, unsigned char *out, size_t len);
+
+/* tls_certificate.c */
+
+/* Without DNS names in its SANs the CN counts. */
+bool tg__tls_is_for_name(const mbedtls_x509_crt *certificate, const char *name, size_t len,
+                         bool wildcards);
+bool tg__tls_is_for_address(const mbedtls_x509_crt *certificate, const uint8_t *address,
+                            size_t len);
+TG_MUST enum tg_err tg__tls_write_certificate(const mbedtls_x509_crt *certificate,
+                                              struct tg_buffer *out);
+
+/* tls_names.c: names that people know for what the library calls otherwise. */
+
+/* 0 when there is no such cipher suite (in this build of the library). */
+int tg__tls_cipher_find(const char *iana_name);
+#define TG__TLS_CIPHER_SIZE 64
+void tg__tls_cipher_name(const char *library_name, char out[TG__TLS_CIPHER_SIZE]);
+/* Why a call failed, for people. */
+#define TG__TLS_REASON_SIZE 256
+void tg__tls_reason(const mbedtls_ssl_context *ssl, int result, char out[TG__TLS_REASON_SIZE]);
+
+#endif

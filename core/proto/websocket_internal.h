@@ -1,0 +1,56 @@
+/* websocket_internal.h - the decoder's struct, shared by the websocket*.c files only. */
+#ifndef TG_PROTO_WEBSOCKET_INTERNAL_H
+#define TG_PROTO_WEBSOCKET_INTERNAL_H
+
+#include "base/utf8.h"
+#include "proto/deflate.h"
+#include "proto/websocket.h"
+
+#define TG__WS_HEAD_MAX 14
+
+struct tg__ws_loan;
+
+/* permessage-deflate of one connection; there only when it was negotiated. */
+struct tg__ws_codec {
+    struct tg_deflater out;
+    struct tg_inflater in;
+    struct tg_metrics *metrics; /* borrowed until tg_ws_destroy; NULL: nobody counts */
+};
+
+struct tg_ws {
+    const struct tg_ws_callbacks *callbacks; /* borrowed until tg_ws_destroy */
+    void *ctx;                               /* borrowed until tg_ws_destroy */
+    size_t message_max;
+    struct tg__ws_loan *loan;   /* owned */
+    struct tg__ws_codec *codec; /* owned; NULL: nothing was negotiated */
+    struct tg_buffer message;   /* owned: the fragments so far, inflated */
+    uint8_t *input;             /* borrowed for the time of tg_ws_feed */
+    size_t input_left;
+    uint64_t payload_left; /* of this frame, not yet given to wslay */
+    struct tg_ws_fault fault;
+    enum tg_err err;
+    enum tg_ws_role role;
+    enum tg_ws_opcode kind; /* of the message under way */
+    struct tg_utf8 utf8;
+    uint8_t head_len; /* header bytes of this frame that wslay has been given */
+    uint8_t head[TG__WS_HEAD_MAX];
+    bool start_checked;
+    bool length_checked;
+    bool compressed; /* the message under way is */
+    bool paused;
+    bool closed;
+};
+
+/* Return false, for `return tg__ws_fail(…)`. The first fault is the one that counts. */
+bool tg__ws_fail(struct tg_ws *ws, enum tg_err err, int code, const char *why);
+bool tg__ws_fail_utf8(struct tg_ws *ws);
+
+/* websocket_inflate.c; false: the decoder has failed. Only while ws->codec is there. */
+bool tg__ws_inflate(struct tg_ws *ws, const uint8_t *data, size_t len);
+bool tg__ws_inflate_end(struct tg_ws *ws);
+/* With or without a codec. */
+void tg__ws_inflate_drop(struct tg_ws *ws);
+void tg__ws_codec_destroy(struct tg_ws *ws);
+size_t tg__ws_codec_held(const struct tg_ws *ws);
+
+#endif
