@@ -1,5 +1,6 @@
 /* check.c - `tidegate check`: loads a policy as a worker would, without serving, and tells every mistake.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,6 +77,50 @@ static enum tg_err check_source(const struct tg_config *config, struct tg_source
     return err;
 }
 
+static bool is_word_character(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Does the word stand anywhere but behind "--"? Good enough to ask a person to look. */
+static bool mentions(const struct tg_source_file *file, const char *word)
+{
+    const char *end = file->data + file->len;
+    size_t len = strlen(word);
+
+    for (const char *at = file->data; at < end; at++) {
+        if (*at == '-' && end - at > 1 && at[1] == '-') {
+            at = memchr(at, '\n', (size_t)(end - at));
+            if (at == NULL)
+                return false;
+        }
+        if ((size_t)(end - at) >= len && memcmp(at, word, len) == 0 &&
+            (at == file->data || !is_word_character(at[-1])) &&
+            (at + len == end || !is_word_character(at[len])))
+            return true;
+    }
+    return false;
+}
+
+/* A browser sends the cookies of a site with every connection to it, whichever page opens it. */
+static void warn_of_hijacking(const struct tg_config *config, const struct tg_source *source)
+{
+    const struct tg_source_file *file;
+
+    if (config->allowed_origins.count > 0)
+        return;
+    for (size_t i = 0; (file = tg_source_at(source, i)) != NULL; i++) {
+        if (!mentions(file, "cookies") && !mentions(file, "cookie"))
+            continue;
+        (void)fprintf(stderr,
+                      "warning: %s uses cookies and allowed_origins is not set: any web page that "
+                      "a user visits could connect as that user (cross-site WebSocket hijacking); "
+                      "set allowed_origins\n",
+                      file->path);
+        return;
+    }
+}
+
 static enum tg_err check(const struct tg_config *config)
 {
     struct tg_error error = {.code = TG_ERR_OK};
@@ -95,6 +140,8 @@ static enum tg_err check(const struct tg_config *config)
         err = check_source(config, source, meter);
     else
         (void)fprintf(stderr, "tidegate: %s\n", tg_err_text(err));
+    if (err == TG_ERR_OK)
+        warn_of_hijacking(config, source);
     tg_meter_destroy(meter);
     tg_watchdog_stop();
     tg_source_release(source);

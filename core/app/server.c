@@ -189,6 +189,8 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
         .index = index,
         .config = server->config,
         .admission = server->admission,
+        .trusted_proxies = server->trusted_proxies,
+        .trusted_proxy_count = server->trusted_proxy_count,
         .script_options = server->script_options,
         .script_option_count = server->config->options_count,
         .fds = fds,
@@ -264,6 +266,22 @@ static enum tg_err create_loop(struct tg_server *server, struct tg_error *error)
     return TG_ERR_OK;
 }
 
+static enum tg_err read_trusted_proxies(struct tg_server *server, struct tg_error *error)
+{
+    const struct tg_strings *texts = &server->config->trusted_proxies;
+    struct tg_cidr *list = tg_xcalloc(texts->count * TG_CIDR_PARTS + 1, sizeof *list);
+    server->trusted_proxies = list;
+    for (size_t i = 0; i < texts->count; i++) {
+        size_t count;
+        enum tg_err err =
+            tg_cidr_parse(texts->items[i], list + server->trusted_proxy_count, &count, error);
+        if (err != TG_ERR_OK)
+            return err;
+        server->trusted_proxy_count += count;
+    }
+    return TG_ERR_OK;
+}
+
 static enum tg_err create_admission(struct tg_server *server, struct tg_error *error)
 {
     const struct tg_config *config = server->config;
@@ -291,6 +309,8 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     server->watched = err == TG_ERR_OK;
     if (err == TG_ERR_OK)
         err = create_loop(server, error);
+    if (err == TG_ERR_OK)
+        err = read_trusted_proxies(server, error);
     if (err == TG_ERR_OK)
         err = create_admission(server, error);
     if (err == TG_ERR_OK)
@@ -367,6 +387,7 @@ void tg_server_destroy(struct tg_server *server)
         tg_log(TG_LOG_ERROR, "server.handles_left");
     tg_free(server->workers);
     tg_admission_destroy(server->admission);
+    tg_free(server->trusted_proxies);
     tg_free(server->script_options);
     tg_free(server);
 }

@@ -33,7 +33,9 @@ struct tg_server {
     struct tg_reload *reload;
     struct tg_admin *admin; /* NULL: off */
     struct tg_sockets sockets;
-    struct tg_admission *admission; /* owned; shared by the workers */
+    struct tg_admission *admission;  /* owned; shared by the workers */
+    struct tg_cidr *trusted_proxies; /* owned */
+    size_t trusted_proxy_count;
     char admin_bound[TG_ADDRESS_SIZE];
     uint64_t started_ms;
     size_t drained; /* workers that are */

@@ -38,6 +38,12 @@ enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error)
 
 void tg__signals_stop(struct tg_server *server)
 {
+    /* Giving the handlers back would make a late signal deadly to a process that ends in order. */
+    sigset_t late;
+    (void)sigemptyset(&late);
+    for (size_t i = 0; i < TG_SIGNALS; i++)
+        (void)sigaddset(&late, numbers[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &late, NULL);
     for (size_t i = 0; i < TG_SIGNALS; i++)
         if (server->signals[i].loop != NULL)
             uv_close((uv_handle_t *)&server->signals[i], NULL);

@@ -24,9 +24,22 @@ static void on_accept(void *ctx, struct tg_stream *stream)
 static void on_accept_error(void *ctx, const char *why)
 {
     struct tg_worker *worker = ctx;
+    uint64_t left_out;
     tg_counter_add(&worker->metrics->accept_failures, 1);
-    tg_log(TG_LOG_WARN, "listener.accept_failed", tg_log_str("reason", why),
-           tg_log_uint("worker", worker->options.index + 1));
+    if (tg_log_gate_pass(&worker->accept_gate, uv_now(&worker->loop), 1, &left_out))
+        tg_log(TG_LOG_WARN, "listener.accept_failed", tg_log_str("reason", why),
+               tg_log_uint("worker", worker->options.index + 1), tg_log_uint("more", left_out));
+}
+
+static const char out_of_descriptors[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: 52\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    "the server is out of descriptors; try again shortly\n";
+
+static void on_refused(void *ctx)
+{
+    struct tg_worker *worker = ctx;
+    tg_counter_add(&worker->metrics->refusals[TG_REFUSAL_DESCRIPTORS], 1);
 }
 
 /* While this runs the loop does not block in its poll. */
@@ -52,7 +65,6 @@ static void on_flush(uv_prepare_t *handle)
 static struct tg_hub_options hub_options(const struct tg_worker_options *options)
 {
     const struct tg_config *config = options->config;
-    size_t workers = (size_t)config->workers;
     return (struct tg_hub_options){
         .worker = (uint8_t)(options->index + 1),
         .handshake_timeout_ms = config->handshake_timeout_ms,
@@ -72,8 +84,11 @@ static struct tg_hub_options hub_options(const struct tg_worker_options *options
         .inbox_bytes = config->inbox_bytes,
         .outbox_bytes = config->outbox_bytes,
         .session_bytes = config->session_bytes,
-        /* Rounded up, so that a small limit does not become none. */
-        .max_connections = (config->max_connections + workers - 1) / workers,
+        .admission = options->admission,
+        .message_rate = config->message_rate,
+        .trusted_proxies = options->trusted_proxies,
+        .trusted_proxy_count = options->trusted_proxy_count,
+        .proxy_protocol = config->proxy_protocol,
         .strict = config->strict,
         .compression = config->compression,
         .deflate_terms =
@@ -367,6 +382,8 @@ static void do_listen(void *receiver, void *arg, bool lost)
         if (tg_listener_start(&worker->listeners[i], worker->net, fd, on_accept, on_accept_error,
                               worker) != TG_ERR_OK)
             on_accept_error(worker, "the listener could not be started");
+        else
+            tg_listener_set_refusal(worker->listeners[i], out_of_descriptors, on_refused);
     }
 }
 

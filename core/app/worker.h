@@ -32,6 +32,8 @@ struct tg_worker_options {
     size_t index;
     const struct tg_config *config;                /* borrowed; not changed while workers live */
     struct tg_admission *admission;                /* borrowed; shared by all workers */
+    const struct tg_cidr *trusted_proxies;         /* borrowed */
+    size_t trusted_proxy_count;
     const struct tg_script_option *script_options; /* borrowed */
     size_t script_option_count;
     int *fds; /* listening sockets, owned by the worker from create on; the array is copied */

@@ -7,6 +7,7 @@
 
 #include "agent/run.h"
 #include "app/worker.h"
+#include "base/log_gate.h"
 #include "connection/hub.h"
 #include "net/listener.h"
 #include "net/mailbox.h"
@@ -30,6 +31,7 @@ struct tg_worker {
     struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
     struct tg_worker *const *peers; /* borrowed */
     size_t peer_count;
+    struct tg_log_gate accept_gate;
     bool started; /* the thread runs, or has run */
     bool joined;
     bool draining;

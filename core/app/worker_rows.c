@@ -8,6 +8,7 @@
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "connection/connection.h"
+#include "connection/redact.h"
 
 struct question {
     struct tg_conn_filter filter; /* list */
@@ -65,6 +66,21 @@ static void write_transitions(struct tg_json_writer *w, const struct tg_conn *co
     tg_json_end_array(w);
 }
 
+/* What a policy says may quote what it was given. */
+static void write_policy_text(struct tg_json_writer *w, const struct tg_conn *conn, const char *key,
+                              const char *text)
+{
+    struct tg_buffer clean = TG_BUFFER_INIT;
+    if (text == NULL)
+        tg_json_member_str(w, key, NULL);
+    else if (tg_redact(tg_conn_request(conn), text, strlen(text), &clean) == TG_ERR_OK &&
+             tg_buffer_append(&clean, "", 1) == TG_ERR_OK)
+        tg_json_member_str(w, key, (const char *)tg_buffer_head(&clean));
+    else
+        tg_json_member_str(w, key, TG_REDACTED);
+    tg_buffer_fini(&clean);
+}
+
 static void write_detail(struct tg_json_writer *w, const struct tg_conn *conn)
 {
     struct tg_conn_stats stats = tg_conn_stats(conn);
@@ -77,7 +93,7 @@ static void write_detail(struct tg_json_writer *w, const struct tg_conn *conn)
     tg_json_member_uint(w, "inbox_bytes", stats.inbox_bytes);
     tg_json_member_uint(w, "outbox_bytes", stats.outbox_bytes);
     tg_json_member_uint(w, "session_bytes", tg_conn_session(conn).len);
-    tg_json_member_str(w, "degraded_reason", stats.degraded_reason);
+    write_policy_text(w, conn, "degraded_reason", stats.degraded_reason);
     tg_json_key(w, "expires_at");
     if (tg_conn_expires_at(conn) > 0)
         tg_json_real(w, tg_conn_expires_at(conn));

@@ -9,6 +9,12 @@
 #define MS_PER_HOUR UINT64_C(3600000)
 #define OTHER "other"
 
+const char *const tg_refusal_names[TG_REFUSALS] = {
+#define X(name, text) text,
+    TG_REFUSAL_MAP(X)
+#undef X
+};
+
 const uint64_t tg_metrics_bucket_us[TG_METRICS_BUCKETS] = {
     10, 25, 50, 100, 250, 1000, 5000, 25000, 100000, 500000, 2500000, 10000000};
 

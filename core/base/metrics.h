@@ -31,6 +31,7 @@ enum tg_compression_stage { TG_PLAIN, TG_COMPRESSED };
     X(connections_opened, "Sockets accepted.")                                                     \
     X(connections_closed, "Connections whose last byte is freed.")                                 \
     X(handshakes_refused, "Upgrade requests refused before 101.")                                  \
+    X(tls_handshake_failures, "Connections lost before their TLS handshake was over.")             \
     X(transitions_attempted, "Moves of the connection state machine tried, legal or not.")         \
     X(invalid_transitions, "Moves that the state table does not allow; nothing changed.")          \
     X(connection_id_mismatches,                                                                    \
@@ -69,6 +70,25 @@ enum tg_close_slot {
     TG_CLOSE_SLOTS
 };
 
+/* Who is refused because of a limit or of where it comes from: name, the label `reason`. */
+#define TG_REFUSAL_MAP(X)                                                                          \
+    X(MAX_CONNECTIONS, "max_connections")                                                          \
+    X(MAX_PER_IP, "max_connections_per_ip")                                                        \
+    X(CONNECTION_RATE, "connection_rate")                                                          \
+    X(MESSAGE_RATE, "message_rate")                                                                \
+    X(DESCRIPTORS, "descriptors")                                                                  \
+    X(MEMORY, "memory")                                                                            \
+    X(ORIGIN, "origin")                                                                            \
+    X(PROXY, "proxy")
+
+enum tg_refusal {
+#define X(name, text) TG_REFUSAL_##name,
+    TG_REFUSAL_MAP(X)
+#undef X
+        TG_REFUSALS
+};
+extern const char *const tg_refusal_names[TG_REFUSALS];
+
 struct tg_histogram {
     tg_counter buckets[TG_METRICS_BUCKETS + 1]; /* not cumulative; last is +Inf */
     tg_counter sum_us;
@@ -95,6 +115,7 @@ struct tg_metrics {
     tg_counter stuck[TG_METRICS_STATES];
     tg_counter stuck_now[TG_METRICS_STATES]; /* gauge: past their deadline and not yet closed */
     tg_counter closes[TG_CLOSE_SLOTS];
+    tg_counter refusals[TG_REFUSALS];
     tg_counter messages[2][3]; /* [tg_direction][tg_message_kind] */
     tg_counter bytes[2];
     tg_counter compression_bytes[2][2]; /* [tg_direction][tg_compression_stage] */

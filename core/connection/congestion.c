@@ -66,6 +66,8 @@ bool tg_conn_is_congested(const struct tg_conn *conn)
 
 enum tg_err tg_conn_wait_drained(struct tg_conn *conn, struct tg_drain_waiter *waiter)
 {
+    if (!tg_conn_is_open(conn))
+        return TG_ERR_CLOSED;
     struct tg_congestion *congestion = congestion_of(conn);
     if (congestion == NULL)
         return TG_ERR_NOMEM;

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "connection/connection_internal.h"
+#include "connection/client.h"
 
 enum tg_err tg__move(struct tg_conn *conn, enum tg_state to, const char *reason)
 {
@@ -174,7 +174,8 @@ static void init_fields(struct tg_conn *conn, struct tg_hub *hub, struct tg_stre
     tg_inbox_init(&conn->inbox);
 }
 
-enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream)
+enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
+                            const struct tg_address *peer)
 {
     enum tg_err err;
     struct tg_conn *conn = tg_calloc(1, sizeof *conn);
@@ -182,6 +183,9 @@ enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream)
         return TG_ERR_NOMEM;
     init_fields(conn, hub, stream);
     conn->id = tg_conn_id_next(&hub->ids);
+    err = tg__client_begin(conn, peer);
+    if (err != TG_ERR_OK)
+        goto err_free;
     err = tg_registry_add(&hub->registry, &conn->id, conn, hub->metrics);
     if (err != TG_ERR_OK)
         goto err_free;
@@ -207,6 +211,7 @@ err_http:
 err_unregister:
     tg_registry_remove(&hub->registry, &conn->id);
 err_free:
+    tg_free(conn->proxy);
     tg_free(conn);
     return err;
 }
@@ -239,6 +244,7 @@ void tg__conn_maybe_free(struct tg_conn *conn)
     tg_timer_stop(hub->timers, &conn->keepalive_timer);
     tg_timer_stop(hub->timers, &conn->expiry_timer);
     tg_list_remove(&conn->flush_node);
+    tg__client_end(conn);
     tg_registry_remove(&hub->registry, &conn->id);
     tg_lifecycle_fini(&conn->lifecycle, hub->metrics);
     tg_counter_add(&hub->metrics->connections_closed, 1);

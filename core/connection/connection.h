@@ -68,8 +68,8 @@ struct tg_drain_waiter {
     struct tg_list node;
     void (*fn)(struct tg_drain_waiter *waiter, bool open);
 };
-/* Borrows the waiter until fn or tg_conn_stop_waiting. Nothing moving for limits.outbox_timeout while
- * somebody waits ends the connection with 1008. */
+/* Borrows the waiter until fn or tg_conn_stop_waiting; on an error (TG_ERR_CLOSED, TG_ERR_NOMEM) not at
+ * all. Nothing moving for limits.outbox_timeout while somebody waits ends the connection with 1008. */
 TG_MUST enum tg_err tg_conn_wait_drained(struct tg_conn *conn, struct tg_drain_waiter *waiter);
 void tg_conn_stop_waiting(struct tg_drain_waiter *waiter);
 

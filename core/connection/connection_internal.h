@@ -2,16 +2,19 @@
  *
  * One file an aspect of the same object:
  *   connection.c  birth, death, reading its fields     handshake.c  HTTP head to 101, or a refusal
+ *   client.c      who it is, through proxies; limits   turn_away.c  an answer to those that cannot be one
  *   setup.c       authenticate … connection_ready       receive.c    bytes to messages, pausing
  *   dispatch.c    a message to what answers it          outbox.c     sending, flushing, slow clients
  *   deadlines.c   timers                                ending.c     closing, failing, the last hook
- *   congestion.c  a client that reads too slowly
+ *   congestion.c  a client that reads too slowly        secure.c     what it has to do with TLS
  */
 #ifndef TG_CONNECTION_CONNECTION_INTERNAL_H
 #define TG_CONNECTION_CONNECTION_INTERNAL_H
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "base/list.h"
+#include "base/log_gate.h"
 #include "connection/connection.h"
 #include "connection/hub.h"
 #include "connection/inbox.h"
@@ -19,6 +22,7 @@
 #include "net/stream.h"
 #include "net/timer.h"
 #include "proto/http.h"
+#include "proto/proxy_header.h"
 #include "proto/websocket.h"
 
 struct tg_hub {
@@ -30,6 +34,9 @@ struct tg_hub {
     struct tg_conn_id_source ids;
     struct tg_registry registry;
     struct tg_list to_flush; /* tg_conn.flush_node */
+    struct tg_list visitors; /* turn_away.c's */
+    size_t visitor_count;
+    struct tg_log_gate turned_away_gate, refused_gate, tls_gate;
     bool draining;
 };
 
@@ -42,9 +49,11 @@ struct tg_conn {
     struct tg_stream *stream; /* owned until its on_closed; NULL after */
     struct tg_lifecycle lifecycle;
 
-    struct tg_http *http;       /* owned; while connecting only */
-    struct tg_ws *ws;           /* owned; from accepted on */
-    struct tg_request *request; /* owned; from the complete head on */
+    struct tg_address client;      /* the peer, or who is behind it; final once admitted */
+    struct tg_proxy_parser *proxy; /* owned; while a PROXY header is awaited */
+    struct tg_http *http;          /* owned; while connecting only */
+    struct tg_ws *ws;              /* owned; from accepted on */
+    struct tg_request *request;    /* owned; from the complete head on */
 
     struct tg_timer
         phase_timer; /* handshake, auth and setup deadline; idle or retry; close deadline */
@@ -80,6 +89,7 @@ struct tg_conn {
     size_t runs;
     uint64_t next_seq;
     uint64_t messages_in, messages_out;
+    uint64_t messages_full_at_ns; /* the bucket of message_rate */
 
     char *close_reason; /* owned; NULL: none */
     uint16_t close_code;
@@ -100,6 +110,9 @@ struct tg_conn {
     bool clean : 1;       /* both close frames were exchanged */
     bool fin_wanted : 1;  /* shut down once the outbox is written */
     bool expiry_noticed : 1;
+    bool via_proxy : 1; /* `client` is a trusted proxy so far: what it says of others is believed */
+    bool admitted : 1;  /* `client` counts against the limits by address */
+    bool secure : 1;    /* a proxy says that the client spoke TLS to it */
 };
 
 static inline struct tg_metrics *tg__metrics(const struct tg_conn *conn)
@@ -112,7 +125,8 @@ static inline const struct tg_hub_options *tg__options(const struct tg_conn *con
 }
 
 /* connection.c */
-TG_MUST enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream);
+TG_MUST enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
+                                    const struct tg_address *peer);
 TG_MUST enum tg_err tg__move(struct tg_conn *conn, enum tg_state to, const char *reason);
 /* Frees the connection when nothing refers to it any more; the pointer may be gone after. */
 void tg__conn_maybe_free(struct tg_conn *conn);
@@ -157,7 +171,7 @@ void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *resul
 /* outbox.c */
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len);
 void tg__flush_later(struct tg_conn *conn);
-void tg__flush_now(struct tg_conn *conn); /* what tg__flush_later put off, if anything */
+void tg__flush_now(struct tg_conn *conn);   /* what tg__flush_later put off, if anything */
 void tg__slow_client(struct tg_conn *conn); /* counts it and ends it with 1008 */
 void tg__flush(struct tg_conn *conn);
 size_t tg__outbox_bytes(const struct tg_conn *conn);

@@ -19,6 +19,14 @@ struct envelope {
     struct tg_json_value data;
 };
 
+/* A request that cannot be met; the message itself was right. */
+static void decline(struct tg_conn *conn, const char *code, const char *message,
+                    const struct tg_json_value *id)
+{
+    bool has_id = id != NULL && id->kind != TG_JSON_NONE;
+    tg_conn_send_error(conn, code, message, has_id ? id->raw : NULL, has_id ? id->len : 0);
+}
+
 /* Nothing the client did wrong is worth more than an answer, unless the operator says so. */
 static void complain(struct tg_conn *conn, const char *code, const char *message,
                      const struct tg_json_value *id)
@@ -27,8 +35,7 @@ static void complain(struct tg_conn *conn, const char *code, const char *message
         tg_conn_fail(conn, 4400, "bad message", message);
         return;
     }
-    bool has_id = id != NULL && id->kind != TG_JSON_NONE;
-    tg_conn_send_error(conn, code, message, has_id ? id->raw : NULL, has_id ? id->len : 0);
+    decline(conn, code, message, id);
 }
 
 static bool read_envelope(struct tg_conn *conn, const char *data, size_t len, struct envelope *out)
@@ -101,10 +108,10 @@ static void start_run(struct tg_conn *conn, const struct envelope *envelope, con
     case TG_ERR_CLOSED:
         break;
     case TG_ERR_NOT_FOUND:
-        complain(conn, "unknown_agent", "there is no agent of that name", &envelope->id);
+        decline(conn, "unknown_agent", "there is no agent of that name", &envelope->id);
         break;
     case TG_ERR_INVALID:
-        complain(conn, "unknown_agent", "name an agent in data.agent_type", &envelope->id);
+        decline(conn, "unknown_agent", "name an agent in data.agent_type", &envelope->id);
         break;
     case TG_ERR_LIMIT:
         tg_conn_send_error(conn, "too_many_runs", "too many runs at once; wait for one to end",
@@ -151,7 +158,7 @@ static void execute(struct tg_conn *conn, const struct envelope *envelope)
     }
     struct tg_json_value agent = tg_json_member(&envelope->data, "agent_type");
     if (agent.kind == TG_JSON_STRING && tg_json_copy_string(&agent, name, sizeof name) != TG_ERR_OK)
-        complain(conn, "unknown_agent", "there is no agent of that name", &envelope->id);
+        decline(conn, "unknown_agent", "there is no agent of that name", &envelope->id);
     else
         start_run(conn, envelope, agent.kind == TG_JSON_STRING ? name : NULL, (struct tg_blob){0});
 }
@@ -184,8 +191,8 @@ static void cancel(struct tg_conn *conn, const struct envelope *envelope)
         complain(conn, "bad_message", "\"data.run_id\" must be a string", &envelope->id);
     else if (tg_json_copy_string(&id, run_id, sizeof run_id) != TG_ERR_OK ||
              upper->run_cancel(upper->host, conn, run_id) != TG_ERR_OK)
-        complain(conn, "unknown_run", "there is no such run under way on this connection",
-                 &envelope->id);
+        decline(conn, "unknown_run", "there is no such run under way on this connection",
+                &envelope->id);
 }
 
 static void dispatch_json(struct tg_conn *conn, const char *data, size_t len)
@@ -204,8 +211,8 @@ static void dispatch_json(struct tg_conn *conn, const char *data, size_t len)
     else if (tg__hook_defined(conn, TG_HOOK_MESSAGE))
         ask_about(conn, TG_HOOK_MESSAGE, data, len);
     else
-        complain(conn, "unknown_type", "this policy has no use for messages of that type",
-                 &envelope.id);
+        decline(conn, "unknown_type", "this policy has no use for messages of that type",
+                &envelope.id);
 }
 
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len)

@@ -17,6 +17,8 @@
 #include "base/memory.h"
 #include "base/utf8.h"
 #include "connection/congestion.h"
+#include "connection/redact.h"
+#include "connection/secure.h"
 
 #define VALUE_SHOWN 64
 
@@ -67,13 +69,13 @@ static void log_end(const struct tg_conn *conn, const char *what)
 {
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_format(&conn->id, id);
-    tg_log(TG_LOG_INFO, "conn.close", tg_log_str("id", id), tg_log_int("code", conn->close_code),
-           tg_log_str("reason", conn->close_reason), tg_log_str("what", what),
-           tg_log_str("state", tg_state_names[conn->lifecycle.state]),
-           tg_log_str("from", tg_state_names[conn->closing_from]),
-           tg_log_bool("clean", conn->clean), tg_log_str("user", conn->user_id),
-           tg_log_str("policy", conn->policy_version),
-           tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
+    tg_log_about(
+        conn, TG_LOG_INFO, "conn.close", tg_log_str("id", id), tg_log_int("code", conn->close_code),
+        tg_log_str("reason", conn->close_reason), tg_log_str("what", what),
+        tg_log_str("state", tg_state_names[conn->lifecycle.state]),
+        tg_log_str("from", tg_state_names[conn->closing_from]), tg_log_bool("clean", conn->clean),
+        tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version),
+        tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
 }
 
 static void tell_closed(struct tg_conn *conn)
@@ -187,6 +189,8 @@ void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
         return; /* else the answer is still under way to a peer that only ended its own side */
     }
     if (state == TG_CONNECTING) {
+        if (err != TG_ERR_OK)
+            tg__secure_failed(conn, why);
         tg__lose(conn, 0, "the peer left during the handshake");
     } else if (state == TG_CLOSING) {
         become_final(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "no close frame in answer");
@@ -224,9 +228,9 @@ void tg_conn_id_mismatch(struct tg_conn *conn, const char *offered, size_t offer
     tg_conn_id_format(&conn->id, id);
     tg_counter_add(&tg__metrics(conn)->connection_id_mismatches, 1);
     tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
-    tg_log(TG_LOG_ERROR, "conn.id_mismatch", tg_log_str("id", id),
-           tg_log_strn("offered", offered, tg_utf8_cut(offered, offered_len, VALUE_SHOWN)),
-           tg_log_str("where", where), tg_log_str("policy", conn->policy_version));
+    tg_log_about(conn, TG_LOG_ERROR, "conn.id_mismatch", tg_log_str("id", id),
+                 tg_log_strn("offered", offered, tg_utf8_cut(offered, offered_len, VALUE_SHOWN)),
+                 tg_log_str("where", where), tg_log_str("policy", conn->policy_version));
     tg_conn_fail(conn, 1011, "a script offered another connection ID",
                  "policy tried to replace the connection ID");
 }
@@ -239,10 +243,11 @@ void tg_conn_tampered(struct tg_conn *conn, const char *field, const char *actua
     actual = actual == NULL ? "" : actual;
     offered = offered == NULL ? "" : offered;
     tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
-    tg_log(TG_LOG_ERROR, "conn.tampered", tg_log_str("id", id), tg_log_str("field", field),
-           tg_log_strn("actual", actual, tg_utf8_cut(actual, strlen(actual), VALUE_SHOWN)),
-           tg_log_strn("offered", offered, tg_utf8_cut(offered, strlen(offered), VALUE_SHOWN)),
-           tg_log_str("policy", conn->policy_version));
+    tg_log_about(
+        conn, TG_LOG_ERROR, "conn.tampered", tg_log_str("id", id), tg_log_str("field", field),
+        tg_log_strn("actual", actual, tg_utf8_cut(actual, strlen(actual), VALUE_SHOWN)),
+        tg_log_strn("offered", offered, tg_utf8_cut(offered, strlen(offered), VALUE_SHOWN)),
+        tg_log_str("policy", conn->policy_version));
     tg_conn_fail(conn, 1011, "a script wrote what the core owns",
                  "policy wrote a field that the core owns");
 }

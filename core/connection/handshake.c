@@ -12,10 +12,14 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
-#include "connection/connection_internal.h"
+#include "connection/client.h"
+#include "connection/redact.h"
+#include "connection/secure.h"
+#include "net/tls.h"
 #include "proto/extensions.h"
 #include "proto/upgrade.h"
 
+#define LINES_PER_SECOND 100 /* about refusals, which any peer can cause */
 #define SUBPROTOCOL "tidegate.v1"
 #define DRAINING "the server is shutting down; connect again later\n"
 
@@ -40,6 +44,22 @@ static void answer(struct tg_conn *conn, int status, const char *body, const cha
     tg__flush_later(conn);
 }
 
+static void log_refused(struct tg_conn *conn, int status, const char *line)
+{
+    char id[TG_CONN_ID_SIZE];
+    char remote[TG_ADDRESS_SIZE];
+    struct tg_hub *hub = conn->hub;
+    uint64_t left_out;
+    if (!tg_log_gate_pass(&hub->refused_gate, tg_timers_now_ms(hub->timers), LINES_PER_SECOND,
+                          &left_out))
+        return;
+    tg_conn_id_format(&conn->id, id);
+    tg_address_format(&conn->client, remote);
+    tg_log_about(conn, TG_LOG_INFO, "conn.refused", tg_log_str("id", id),
+                 tg_log_int("status", status), tg_log_strn("reason", line, strlen(line) - 1),
+                 tg_log_str("remote", remote), tg_log_uint("more", left_out));
+}
+
 void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, const char *extra,
                           enum tg_state to, const char *what)
 {
@@ -49,12 +69,13 @@ void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, con
     if (line[0] == '\0' || line[strlen(line) - 1] != '\n')
         (void)strcat(line, "\n");
     if (to == TG_FAILED) {
-        char id[TG_CONN_ID_SIZE];
-        tg_conn_id_format(&conn->id, id);
         tg_counter_add(&tg__metrics(conn)->handshakes_refused, 1);
-        tg_log(TG_LOG_INFO, "conn.refused", tg_log_str("id", id), tg_log_int("status", status),
-               tg_log_strn("reason", line, strlen(line) - 1),
-               tg_log_str("remote", tg_conn_remote(conn)));
+        log_refused(conn, status, line);
+    }
+    if (conn->stream != NULL && tg_stream_is_handshaking(conn->stream)) { /* nothing can be told to it */
+        tg__secure_failed(conn, what);
+        tg__lose(conn, 0, what);
+        return;
     }
     answer(conn, status, line, extra);
     tg__finish(conn, to, what);
@@ -165,13 +186,25 @@ static bool origin_allowed(const struct tg_conn *conn)
     return false;
 }
 
-static void head_complete(struct tg_conn *conn)
+static bool keep_request(struct tg_conn *conn)
 {
     char remote[TG_ADDRESS_SIZE];
+    tg_address_format(&conn->client, remote);
+    conn->request = tg__secure_request(conn, remote);
+    if (conn->request == NULL)
+        return false;
+    conn->request->secure = conn->secure;
+    if (!conn->via_proxy)
+        tg_request_drop_forwarded(conn->request);
+    return true;
+}
+
+static void head_complete(struct tg_conn *conn)
+{
     struct tg_upgrade_refusal refusal;
-    tg_stream_peer_address(conn->stream, remote);
-    conn->request = tg_request_create(conn->http, remote);
-    if (conn->request == NULL) {
+    if (!tg__client_from_head(conn))
+        return;
+    if (!keep_request(conn)) {
         tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
                              "out of memory");
         return;
@@ -182,12 +215,15 @@ static void head_complete(struct tg_conn *conn)
                              TG_CLOSED, "health check answered");
         return;
     }
+    if (!tg__client_admit(conn))
+        return;
     if (tg_upgrade_check(conn->http, &refusal) != TG_ERR_OK) {
         tg__handshake_refuse(conn, refusal.status, refusal.why, refusal.extra, TG_FAILED,
                              "upgrade: bad request");
         return;
     }
     if (!origin_allowed(conn)) {
+        tg__count_refusal(conn->hub, TG_REFUSAL_ORIGIN);
         tg__handshake_refuse(conn, 403, "this origin may not connect (allowed_origins)", NULL,
                              TG_FAILED, "upgrade: origin not allowed");
         return;
@@ -210,6 +246,8 @@ void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len)
             tg__lose(conn, 1006, "out of memory");
         return;
     }
+    if (!tg__client_read_proxy(conn, &data, &len) || len == 0)
+        return;
     enum tg_http_status status = tg_http_feed(conn->http, data, len, &consumed);
     if (status == TG_HTTP_MORE)
         return;

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "connection/connection_internal.h"
+#include "connection/client.h"
 
 enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *options,
                           struct tg_net *net, struct tg_timers *timers, struct tg_metrics *metrics)
@@ -19,6 +19,7 @@ enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *opti
     hub->metrics = metrics;
     hub->ids.worker = options->worker;
     tg_list_init(&hub->to_flush);
+    tg_list_init(&hub->visitors);
     *out = hub;
     return TG_ERR_OK;
 }
@@ -27,7 +28,7 @@ void tg_hub_destroy(struct tg_hub *hub)
 {
     if (hub == NULL)
         return;
-    assert(tg_registry_count(&hub->registry) == 0);
+    assert(tg_registry_count(&hub->registry) == 0 && hub->visitor_count == 0);
     tg_registry_fini(&hub->registry);
     tg_free(hub);
 }
@@ -37,55 +38,19 @@ void tg_hub_set_upper(struct tg_hub *hub, const struct tg_conn_upper *upper)
     hub->upper = *upper;
 }
 
-static bool is_full(const struct tg_hub *hub)
-{
-    size_t max = hub->options.max_connections;
-    return max > 0 && tg_registry_count(&hub->registry) >= max;
-}
-
-/* The peer has sent nothing yet, so the answer needs no parser and no connection. */
-static void turn_away(struct tg_stream *stream)
-{
-    static const char body[] = "the server has as many connections as it may; try again later\n";
-    struct tg_buffer out = TG_BUFFER_INIT;
-    if (tg_http_write_response(&out, 503, "text/plain", "Retry-After: 5\r\n", body, sizeof body - 1,
-                               false) == TG_ERR_OK &&
-        tg_stream_write(stream, &out) == TG_ERR_OK)
-        tg_stream_shutdown(stream);
-    tg_buffer_fini(&out);
-    tg_stream_close(stream);
-}
-
-static void on_ignored_read(void *ctx, uint8_t *data, size_t len)
-{
-    (void)ctx, (void)data, (void)len;
-}
-static void on_ignored_end(void *ctx, enum tg_err err, const char *why)
-{
-    (void)ctx, (void)err, (void)why;
-}
-static void on_ignored(void *ctx)
-{
-    (void)ctx;
-}
-
-static const struct tg_stream_callbacks turned_away = {
-    .on_read = on_ignored_read,
-    .on_end = on_ignored_end,
-    .on_written = on_ignored,
-    .on_closed = on_ignored,
-};
-
 void tg_hub_accept(struct tg_hub *hub, struct tg_stream *stream)
 {
-    enum tg_err err = is_full(hub) ? TG_ERR_LIMIT : tg__conn_create(hub, stream);
-    if (err == TG_ERR_OK)
+    struct tg_address peer = tg_stream_peer(stream);
+    enum tg_refusal why;
+    uint64_t wait_ms;
+    if (!tg__client_enter(hub, &peer, &why, &wait_ms)) {
+        tg__turn_away(hub, stream, &peer, why, wait_ms);
         return;
-    tg_log(TG_LOG_WARN, "conn.turned_away", tg_log_str("reason", tg_err_text(err)),
-           tg_log_uint("connections", tg_registry_count(&hub->registry)));
-    tg_counter_add(&hub->metrics->handshakes_refused, 1);
-    tg_stream_bind(stream, &turned_away, NULL);
-    turn_away(stream);
+    }
+    if (tg__conn_create(hub, stream, &peer) == TG_ERR_OK)
+        return;
+    tg__client_abandon(hub, &peer);
+    tg__turn_away(hub, stream, &peer, TG_REFUSAL_MEMORY, 0);
 }
 
 size_t tg_hub_count(const struct tg_hub *hub)
@@ -188,5 +153,6 @@ static void drop(struct tg_conn *conn)
 void tg_hub_drop_all(struct tg_hub *hub)
 {
     hub->draining = true;
+    tg__turn_away_end(hub);
     each_conn(hub, drop);
 }

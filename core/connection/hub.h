@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cidr.h"
 #include "base/metrics.h"
+#include "base/rate.h"
+#include "connection/admission.h"
 #include "connection/hooks.h"
 #include "connection/id.h"
 #include "net/stream.h"
@@ -26,7 +29,11 @@ struct tg_hub_options {
     uint64_t expiry_notice_ms, prepare_retry_ms, prepare_retry_max_ms;
     size_t max_message, max_header;
     size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;
-    size_t max_connections; /* of this worker; 0: no limit */
+    struct tg_admission *admission;        /* of the process; borrowed; NULL: everybody may come */
+    struct tg_rate message_rate;           /* of one connection */
+    const struct tg_cidr *trusted_proxies; /* borrowed */
+    size_t trusted_proxy_count;
+    bool proxy_protocol; /* they begin with a PROXY header */
     bool strict;
     bool compression; /* permessage-deflate is agreed to, within these terms */
     struct tg_deflate_terms deflate_terms;
@@ -45,8 +52,8 @@ void tg_hub_destroy(struct tg_hub *hub);
 /* Before the first accept. Copied. */
 void tg_hub_set_upper(struct tg_hub *hub, const struct tg_conn_upper *upper);
 
-/* Takes the stream: assigns the ID, registers, starts the handshake. Refuses by closing the stream
- * when memory or max_connections is exceeded (503 first where possible). */
+/* Takes the stream: assigns the ID, registers, starts the handshake; or turns it away with an answer when
+ * a limit or memory is exceeded. */
 void tg_hub_accept(struct tg_hub *hub, struct tg_stream *stream);
 
 size_t tg_hub_count(const struct tg_hub *hub);

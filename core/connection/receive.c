@@ -21,6 +21,20 @@ static void pause_reading(struct tg_conn *conn)
     conn->paused = true;
 }
 
+/* False: too many messages; the connection is being closed. */
+static bool within_rate(struct tg_conn *conn)
+{
+    const struct tg_rate *rate = &tg__options(conn)->message_rate;
+    if (!tg_rate_limits(rate) ||
+        tg_rate_take(rate, &conn->messages_full_at_ns,
+                     tg_timers_now_ms(conn->hub->timers) * UINT64_C(1000000), NULL))
+        return true;
+    if (!conn->ending)
+        tg_counter_add(&tg__metrics(conn)->refusals[TG_REFUSAL_MESSAGE_RATE], 1);
+    tg_conn_fail(conn, 4429, "message rate exceeded", "too many messages; slow down");
+    return false;
+}
+
 static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, size_t len)
 {
     struct tg_conn *conn = ctx;
@@ -31,6 +45,8 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
     tg_counter_add(&tg__metrics(conn)
                         ->messages[TG_IN][kind == TG_WS_TEXT ? TG_MESSAGE_TEXT : TG_MESSAGE_BINARY],
                    1);
+    if (!within_rate(conn))
+        return true;
     if (can_dispatch(conn) && conn->inbox.count == 0) {
         tg__dispatch(conn, kind, (const char *)data, len);
         return true;
@@ -50,7 +66,8 @@ static void on_ping(void *ctx, const uint8_t *data, size_t len)
 {
     struct tg_conn *conn = ctx;
     tg_counter_add(&tg__metrics(conn)->messages[TG_IN][TG_MESSAGE_CONTROL], 1);
-    tg__send_control(conn, TG_WS_PONG, data, len);
+    if (tg_conn_is_open(conn) && within_rate(conn))
+        tg__send_control(conn, TG_WS_PONG, data, len);
 }
 
 static void on_pong(void *ctx, const uint8_t *data, size_t len)

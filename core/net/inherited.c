@@ -61,8 +61,9 @@ static enum tg_err prepare(const char *address, int fd, struct tg_error *error)
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0 ||
         getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len) != 0)
-        return tg_error_set(error, TG_ERR_SYS, "cannot listen on %s: descriptor %d is no socket: %s",
-                            address, fd, strerror(errno));
+        return tg_error_set(error, TG_ERR_SYS,
+                            "cannot listen on %s: descriptor %d is no socket: %s", address, fd,
+                            strerror(errno));
     if (type != SOCK_STREAM || !listens)
         return tg_error_set(error, TG_ERR_SYS,
                             "cannot listen on %s: descriptor %d is no stream socket that listens",

@@ -37,8 +37,9 @@ struct tg_listener {
     tg_accept_fn on_accept;
     tg_accept_error_fn on_error;
     void *ctx;           /* borrowed until tg_listener_stop */
-    const char *refusal; /* borrowed until tg_listener_stop; NULL: none */
-    int refused_fd;      /* owned; in place of the spare descriptor until the back-off is over; or -1 */
+    const char *refusal; /* static; NULL: none */
+    tg_refused_fn on_refused;
+    int refused_fd; /* owned; in place of the spare descriptor until the back-off is over; or -1 */
     bool stopping;
 };
 
@@ -173,6 +174,7 @@ static void refuse_one(struct tg_listener *listener)
     (void)!send(listener->refused_fd, listener->refusal, strlen(listener->refusal),
                 MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)shutdown(listener->refused_fd, SHUT_WR);
+    listener->on_refused(listener->ctx);
 }
 
 static void on_back_off_over(uv_timer_t *handle)
@@ -333,9 +335,11 @@ enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *net, int 
     return TG_ERR_OK;
 }
 
-void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes)
+void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes,
+                             tg_refused_fn on_refused)
 {
     listener->refusal = bytes;
+    listener->on_refused = on_refused;
 }
 
 void tg_listener_stop(struct tg_listener *listener)

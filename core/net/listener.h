@@ -30,8 +30,11 @@ typedef void (*tg_accept_error_fn)(void *ctx, const char *why);
 TG_MUST enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *net, int fd,
                                       tg_accept_fn on_accept, tg_accept_error_fn on_error,
                                       void *ctx);
-/* What a client gets to read when there is no descriptor for it (EMFILE): a whole answer. NULL: it waits. */
-void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes);
+/* What a client gets to read when there is no descriptor for it (EMFILE): a whole answer, static. Without it
+ * the client waits. */
+typedef void (*tg_refused_fn)(void *ctx);
+void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes,
+                             tg_refused_fn on_refused);
 void tg_listener_stop(struct tg_listener *listener); /* closes; freed by the loop; NULL is allowed */
 
 #endif

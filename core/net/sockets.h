@@ -22,7 +22,7 @@ struct tg_socket {
     bool is_unix;
     bool own_each;                  /* TCP that was opened here: workers open it again by name */
     char name[TG_SOCKET_NAME_SIZE]; /* "127.0.0.1:8080", or the path of a Unix socket */
-    bool made;                      /* the Unix socket was bound here, and these say which file it is */
+    bool made; /* the Unix socket was bound here, and these say which file it is */
     dev_t device;
     ino_t inode;
 };

@@ -217,14 +217,11 @@ static void after_decoding(struct tg_stream *stream, struct tg_tls *tls, int res
     fail(stream, tls, TG_ERR_PROTO, why);
 }
 
-static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
+static void take(struct tg_stream *stream, struct tg_tls *tls, const uint8_t *data, size_t len)
 {
-    struct tg_tls *tls = stream->filter_state;
     size_t plain_len = 0;
     int result = 0;
 
-    if (tls->failed)
-        return;
     if (is_plain_http(tls, data)) {
         refuse_http(stream, tls);
         return;
@@ -242,6 +239,8 @@ static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
     if (result == 0)
         result = decode(stream, tls, &plain_len);
     tls->in_len = 0;
+    tls->failed =
+        result != MBEDTLS_ERR_SSL_WANT_READ && result != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY;
     enum tg_err err = push_out(stream, tls);
     if (plain_len > 0)
         tg__stream_deliver(stream, stream->net->plain, plain_len);
@@ -252,6 +251,21 @@ static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
         tg__stream_written(stream);
     }
     after_decoding(stream, tls, result);
+}
+
+static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    if (tls->failed)
+        return;
+    if (tls->on_hold) {
+        tg__stream_deliver(stream, data, len);
+        data += len - tls->rest;
+        len = tls->rest;
+    }
+    if (!tls->on_hold && !stream->closing && len > 0)
+        take(stream, tls, data, len);
 }
 
 static void tls_ended(struct tg_stream *stream)
@@ -382,7 +396,7 @@ static enum tg_err name_server(struct tg_tls *tls, const char *host)
     const char *name = tls->address_len > 0 ? NULL : host;
     if (mbedtls_ssl_set_hostname(&tls->ssl, name) != 0)
         return TG_ERR_INVALID;
-    if (tls->config->lanes[0].ca.version == 0) /* none was read: any server will do */
+    if (tls->config->insecure)
         tls->address_len = 0;
     return TG_ERR_OK;
 }
@@ -403,6 +417,23 @@ enum tg_err tg_stream_start_tls_client(struct tg_stream *stream, struct tg_tls_c
     int result = shake_hands(tls);
     err = push_out(stream, tls);
     return result == MBEDTLS_ERR_SSL_WANT_READ ? err : TG_ERR_NOMEM;
+}
+
+void tg_stream_hold_tls(struct tg_stream *stream)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    assert(tg_stream_has_tls(stream) && !tls->begun);
+    tls->on_hold = true;
+}
+
+void tg_stream_release_tls(struct tg_stream *stream, size_t rest)
+{
+    struct tg_tls *tls = stream->filter_state;
+
+    assert(tls->on_hold);
+    tls->on_hold = false;
+    tls->rest = rest;
 }
 
 bool tg_stream_has_tls(const struct tg_stream *stream)

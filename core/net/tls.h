@@ -25,6 +25,12 @@ TG_MUST enum tg_err tg_stream_start_tls(struct tg_stream *stream, struct tg_tls_
 TG_MUST enum tg_err tg_stream_start_tls_client(struct tg_stream *stream,
                                                struct tg_tls_config *config, const char *host);
 
+/* For what may stand before TLS, such as a PROXY header. After hold bytes are delivered as they come, until
+ * release is called from inside on_read: the last `rest` bytes of what that was given belong to TLS, and so
+ * does all that follows. */
+void tg_stream_hold_tls(struct tg_stream *stream);
+void tg_stream_release_tls(struct tg_stream *stream, size_t rest);
+
 bool tg_stream_has_tls(const struct tg_stream *stream);
 /* TLS was started and its handshake is not over, or has failed. */
 bool tg_stream_is_handshaking(const struct tg_stream *stream);

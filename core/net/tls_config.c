@@ -272,28 +272,39 @@ static enum tg_err build_server_lane(struct tg_tls_config *config, struct tg__tl
     return TG_ERR_OK;
 }
 
+/* Suites of TLS 1.3 and of 1.2 have nothing in common, so naming some of the one says nothing about the
+ * other. */
+static void add_good_ciphers(int *ciphers, size_t *count, bool of_1_3)
+{
+    for (size_t i = 0; i < GOOD_CIPHERS; i++) {
+        int id = tg__tls_cipher_find(good_ciphers[i]);
+        if (id != 0 && tg__tls_cipher_is_1_3(good_ciphers[i]) == of_1_3)
+            ciphers[(*count)++] = id;
+    }
+}
+
 static enum tg_err choose_ciphers(struct tg_tls_config *config, const char *const *names,
                                   size_t count, struct tg_error *error)
 {
-    bool given = count > 0;
+    bool named[2] = {false, false}; /* of 1.2, of 1.3 */
     size_t n = 0;
-    if (!given) {
-        names = good_ciphers;
-        count = GOOD_CIPHERS;
-    }
-    config->ciphers = tg_calloc(count + 1, sizeof *config->ciphers);
+    config->ciphers = tg_calloc(count + GOOD_CIPHERS + 1, sizeof *config->ciphers);
     if (config->ciphers == NULL)
         return tg_error_set(error, TG_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
         int id = tg__tls_cipher_find(names[i]);
-        if (id == 0 && given)
+        if (id == 0)
             return tg_error_set(error, TG_ERR_INVALID,
                                 "tls.ciphers: \"%s\" is not known; write IANA names such as "
                                 "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
                                 names[i]);
-        if (id != 0)
-            config->ciphers[n++] = id;
+        named[tg__tls_cipher_is_1_3(names[i])] = true;
+        config->ciphers[n++] = id;
     }
+    if (!named[1])
+        add_good_ciphers(config->ciphers, &n, true);
+    if (!named[0])
+        add_good_ciphers(config->ciphers, &n, false);
     return TG_ERR_OK;
 }
 
@@ -372,6 +383,7 @@ static enum tg_err build_client(struct tg_tls_config *config,
         err = lane_start(lane, config, MBEDTLS_SSL_IS_CLIENT, error);
     if (err != TG_ERR_OK)
         return err;
+    config->insecure = options->insecure;
     mbedtls_ssl_conf_authmode(&lane->ssl, options->insecure ? MBEDTLS_SSL_VERIFY_NONE
                                                             : MBEDTLS_SSL_VERIFY_REQUIRED);
     mbedtls_ssl_conf_ca_chain(&lane->ssl, &lane->ca, NULL);

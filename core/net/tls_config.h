@@ -35,7 +35,7 @@ struct tg_tls_server_options {
     enum tg_tls_version min_version;
     /* Ignored while certificates are asked for: those are verified on every connection. */
     bool session_tickets;
-    const char *const *ciphers; /* IANA names, best first; none: a good choice */
+    const char *const *ciphers; /* IANA names, best first; none of a version: a good choice */
     size_t cipher_count;
     size_t lanes; /* threads that will use it */
 };

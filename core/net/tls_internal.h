@@ -27,6 +27,7 @@ struct tg_tls_config {
     _Atomic size_t references;
     mbedtls_ssl_ticket_context tickets; /* locked by the library */
     int *ciphers;                       /* owned; ends with 0 */
+    bool insecure;                      /* a client that takes any certificate */
     size_t lane_count;
     struct tg__tls_lane lanes[];
 };
@@ -42,7 +43,9 @@ struct tg_tls {
     char *server_name;   /* owned; what a client asked for, or NULL; for a client: whom it asks */
     uint8_t address[16]; /* a client's server, when it is named by its address */
     uint8_t address_len; /* 0: it is not */
+    size_t rest;         /* of the bytes just delivered; see release */
     bool client;
+    bool on_hold;
     bool begun;        /* a byte has come */
     bool established;  /* the handshake is over */
     bool failed;       /* nothing can be encoded or decoded any more */
@@ -68,6 +71,7 @@ TG_MUST enum tg_err tg__tls_write_certificate(const mbedtls_x509_crt *certificat
 
 /* 0 when there is no such cipher suite (in this build of the library). */
 int tg__tls_cipher_find(const char *iana_name);
+bool tg__tls_cipher_is_1_3(const char *iana_name);
 #define TG__TLS_CIPHER_SIZE 64
 void tg__tls_cipher_name(const char *library_name, char out[TG__TLS_CIPHER_SIZE]);
 /* Why a call failed, for people. */

@@ -8,8 +8,12 @@
 #include "net/tls_internal.h"
 
 /* "TLS_AES_…" of TLS 1.3 is "TLS1-3-AES-…" there; all others differ by their dashes only. */
-#define IANA_1_3(name) (strstr(name, "_WITH_") == NULL)
 #define LIBRARY_1_3 "TLS1-3-"
+
+bool tg__tls_cipher_is_1_3(const char *iana_name)
+{
+    return strstr(iana_name, "_WITH_") == NULL;
+}
 
 int tg__tls_cipher_find(const char *iana_name)
 {
@@ -18,7 +22,7 @@ int tg__tls_cipher_find(const char *iana_name)
     size_t len = 0;
     if (strncmp(iana_name, "TLS_", 4) != 0 || strlen(iana_name) + 4 > sizeof name)
         return 0;
-    if (IANA_1_3(iana_name)) {
+    if (tg__tls_cipher_is_1_3(iana_name)) {
         len = strlen(LIBRARY_1_3);
         memcpy(name, LIBRARY_1_3, len);
         rest = iana_name + 4;
@@ -46,7 +50,7 @@ static const struct {
 } results[] = {
     {MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, "the client gave no certificate"},
     {MBEDTLS_ERR_SSL_INVALID_RECORD, "what the peer sends is not TLS"},
-    {MBEDTLS_ERR_SSL_INVALID_MAC, "a record was changed on its way"},
+    {MBEDTLS_ERR_SSL_INVALID_MAC, "a record cannot be decrypted"},
     {MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE, "the peer sent a message out of turn"},
     {MBEDTLS_ERR_SSL_ALLOC_FAILED, "out of memory"},
 #if TG_TLS_LIBRARY_3

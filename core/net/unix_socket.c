@@ -112,7 +112,8 @@ static int listen_at(const struct target *target, struct stat *info)
         return -1;
     if (fchmod(fd, target->mode) == 0 &&
         bind(fd, sockaddr_of(target), sizeof target->address) == 0) {
-        if (chmod(path, target->mode) == 0 && lstat(path, info) == 0 && listen(fd, TG__BACKLOG) == 0)
+        if (chmod(path, target->mode) == 0 && lstat(path, info) == 0 &&
+            listen(fd, TG__BACKLOG) == 0)
             return fd;
         int number = errno;
         (void)unlink(path);

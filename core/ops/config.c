@@ -242,6 +242,20 @@ enum tg_err tg_config_add_listen(struct tg_config *config, const char *address,
     return set_row(config, TG_SOURCE_FLAG, tg__row_find("listen"), 2, address, NULL, error);
 }
 
+const char *tg_config_listen_address(const char *item, enum tg_listen_scheme *scheme)
+{
+    *scheme = TG_LISTEN_EITHER;
+    if (strncmp(item, "ws://", 5) == 0) {
+        *scheme = TG_LISTEN_WS;
+        return item + 5;
+    }
+    if (strncmp(item, "wss://", 6) == 0) {
+        *scheme = TG_LISTEN_WSS;
+        return item + 6;
+    }
+    return item;
+}
+
 static bool port_is_free_choice(const char *address)
 {
     const char *colon = strrchr(address, ':');
@@ -253,7 +267,12 @@ static enum tg_err check_addresses(const struct tg_config *config, struct tg_err
     const struct tg_strings *listen = &config->listen;
 
     for (size_t i = 0; i < listen->count; i++) {
-        const char *address = listen->items[i];
+        enum tg_listen_scheme scheme;
+        const char *address = tg_config_listen_address(listen->items[i], &scheme);
+        if (scheme == TG_LISTEN_WSS && config->tls_certificates.count == 0)
+            return tg_error_set(error, TG_ERR_INVALID,
+                                "listen: %s needs a certificate; set tls.certificate and tls.key",
+                                listen->items[i]);
         if (port_is_free_choice(address))
             continue;
         if (strcmp(address, config->admin) == 0)
@@ -261,7 +280,7 @@ static enum tg_err check_addresses(const struct tg_config *config, struct tg_err
                                 "listen and admin are both %s; give each its own port", address);
         /* Sockets share their port between workers, so the system would not refuse this. */
         for (size_t j = 0; j < i; j++) {
-            if (strcmp(listen->items[j], address) == 0)
+            if (strcmp(tg_config_listen_address(listen->items[j], &scheme), address) == 0)
                 return tg_error_set(error, TG_ERR_INVALID, "listen: %s is named twice", address);
         }
     }
@@ -275,16 +294,40 @@ static enum tg_err check_addresses(const struct tg_config *config, struct tg_err
     return TG_ERR_OK;
 }
 
+static enum tg_err check_tls(const struct tg_config *config, struct tg_error *error)
+{
+    size_t certificates = config->tls_certificates.count;
+    if (certificates != config->tls_keys.count)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "tls.certificate names %zu files and tls.key %zu; each certificate "
+                            "needs its key, in the same order",
+                            certificates, config->tls_keys.count);
+    if (config->tls_client_auth != TG_TLS_CLIENT_NONE && config->tls_client_ca == NULL)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "tls.client_auth: tls.client_ca must say whose certificates count");
+    if (config->tls_client_auth == TG_TLS_CLIENT_NONE && config->tls_client_ca != NULL)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "tls.client_ca: nobody is asked for a certificate; set "
+                            "tls.client_auth to optional or required");
+    if (config->tls_client_auth != TG_TLS_CLIENT_NONE && certificates == 0)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "tls.client_auth: without tls.certificate there is no TLS");
+    return TG_ERR_OK;
+}
+
 enum tg_err tg_config_validate(const struct tg_config *config, struct tg_error *error)
 {
     enum tg_err err = check_addresses(config, error);
 
+    if (err == TG_ERR_OK)
+        err = check_tls(config, error);
     if (err != TG_ERR_OK)
         return err;
     if (config->proxy_protocol && config->trusted_proxies.count == 0)
-        return tg_error_set(error, TG_ERR_INVALID,
-                            "proxy_protocol: only trusted_proxies are asked for a PROXY header, and "
-                            "there are none; name them, such as trusted_proxies = \"10.0.0.0/8\"");
+        return tg_error_set(
+            error, TG_ERR_INVALID,
+            "proxy_protocol: only trusted_proxies are asked for a PROXY header, and "
+            "there are none; name them, such as trusted_proxies = \"10.0.0.0/8\"");
     if (config->workers > 255)
         return tg_error_set(error, TG_ERR_INVALID, "workers: more than 255 are not possible");
     if (config->prepare_retry_max_ms < config->prepare_retry_ms)

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rate.h"
+#include "net/tls_config.h"
 
 enum tg_config_source { TG_SOURCE_DEFAULT, TG_SOURCE_FILE, TG_SOURCE_ENV, TG_SOURCE_FLAG };
 
@@ -66,6 +67,12 @@ struct tg_config {
     uint64_t reload_drain_timeout_ms, reload_max_generations;
     uint64_t drain_timeout_ms;
     bool strict;
+    struct tg_strings tls_certificates, tls_keys; /* files, pairs in order */
+    char *tls_client_ca;                          /* file, or NULL */
+    enum tg_tls_client_auth tls_client_auth;
+    enum tg_tls_version tls_min_version;
+    bool tls_session_tickets;
+    struct tg_strings tls_ciphers;
     enum tg_log_level log_level;
     enum tg_log_format log_format;
 
@@ -112,6 +119,10 @@ TG_MUST enum tg_err tg_config_read_environment(struct tg_config *config, char *c
 /* Checks what concerns several keys at once (an admin address that is no loopback needs admin_token,
  * 1 <= workers <= 255, …). */
 TG_MUST enum tg_err tg_config_validate(const struct tg_config *config, struct tg_error *error);
+
+/* The address of one `listen` item, without the scheme that may stand before it. */
+enum tg_listen_scheme { TG_LISTEN_EITHER, TG_LISTEN_WS, TG_LISTEN_WSS };
+const char *tg_config_listen_address(const char *item, enum tg_listen_scheme *scheme);
 
 /* All option rows for --help and the man page. */
 struct tg_config_row {

@@ -11,6 +11,8 @@ enum tg__kind {
     TG__ADDRESS_OR_OFF,
     TG__ADDRESSES,
     TG__ORIGINS,
+    TG__FILES,
+    TG__NAMES,
     TG__RANGES,
     TG__COUNT,
     TG__SIZE,
@@ -19,7 +21,9 @@ enum tg__kind {
     TG__BOOL,
     TG__LOG_LEVEL,
     TG__LOG_FORMAT,
-    TG__ON_DISCONNECT
+    TG__ON_DISCONNECT,
+    TG__CLIENT_AUTH,
+    TG__TLS_VERSION
 };
 
 /* How the text of a key becomes a field; same place as its tg_config_row. */
@@ -44,14 +48,15 @@ const char *tg__row_suggest(const char *key);
 
 static inline bool tg__is_list(enum tg__kind kind)
 {
-    return kind == TG__ADDRESSES || kind == TG__ORIGINS || kind == TG__RANGES;
+    return kind == TG__ADDRESSES || kind == TG__ORIGINS || kind == TG__RANGES ||
+           kind == TG__FILES || kind == TG__NAMES;
 }
 
 /* A parsed value that no field has taken yet. */
 struct tg__value {
     uint64_t number; /* COUNT, SIZE, DURATION, BOOL and the choices */
     struct tg_rate rate;
-    char *text;      /* owned; TEXT, SECRET, ADDRESS_OR_OFF */
+    char *text; /* owned; TEXT, SECRET, ADDRESS_OR_OFF */
     struct tg_strings list;
 };
 

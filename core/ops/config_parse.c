@@ -134,6 +134,9 @@ static enum tg_err check_address(const char *text, struct tg_error *error)
 /* Clients connect to more than TCP addresses. */
 static enum tg_err check_listen(const char *text, struct tg_error *error)
 {
+    enum tg_listen_scheme scheme;
+
+    text = tg_config_listen_address(text, &scheme);
     if (tg_socket_kind_of(text) == TG_SOCKET_TCP)
         return check_address(text, error);
     return tg_socket_check(text, error);
@@ -169,7 +172,9 @@ static enum tg_err check_item(enum tg__kind kind, const char *text, struct tg_er
 {
     if (kind == TG__ORIGINS)
         return check_origin(text, error);
-    return kind == TG__RANGES ? check_range_of_addresses(text, error) : check_listen(text, error);
+    if (kind == TG__RANGES)
+        return check_range_of_addresses(text, error);
+    return kind == TG__ADDRESSES ? check_listen(text, error) : TG_ERR_OK;
 }
 
 /* Items between commas, blanks around them dropped; empty items count for nothing. */
@@ -233,6 +238,8 @@ enum tg_err tg__value_parse(const struct tg__row *row, const char *text, struct 
     case TG__ADDRESSES:
     case TG__ORIGINS:
     case TG__RANGES:
+    case TG__FILES:
+    case TG__NAMES:
         err = parse_list(row, text, &out->list, error);
         if (err != TG_ERR_OK)
             tg__strings_fini(&out->list);
@@ -248,6 +255,8 @@ enum tg_err tg__value_parse(const struct tg__row *row, const char *text, struct 
     case TG__LOG_LEVEL:
     case TG__LOG_FORMAT:
     case TG__ON_DISCONNECT:
+    case TG__CLIENT_AUTH:
+    case TG__TLS_VERSION:
         return parse_choice(row, text, &out->number, error);
     }
     return err;

@@ -20,7 +20,7 @@
 #define ROW_MAP(X)                                                                                 \
     X("listen", listen, ADDRESSES, "ADDR:PORT,...", "127.0.0.1:8080", 0, 0, NULL,                  \
       "Addresses that clients connect to. Port 0 picks a free one. Also unix:/path?mode=0660, "    \
-      "systemd, systemd:NAME, fd:NAME.")                                                           \
+      "systemd, systemd:NAME, fd:NAME; before any of them ws:// or wss://.")                       \
     X("admin", admin, ADDRESS_OR_OFF, "ADDR:PORT|off", "127.0.0.1:9180", 0, 0, NULL,               \
       "Address of the admin listener. Anything but loopback needs admin_token.")                   \
     X("admin_token", admin_token, SECRET, "SECRET", "", 0, 0, NULL,                                \
@@ -31,6 +31,22 @@
       "Worker threads. auto: one per core.")                                                       \
     X("allowed_origins", allowed_origins, ORIGINS, "ORIGIN,...", "", 0, 0, NULL,                   \
       "Web origins whose pages may connect, such as https://app.example. Empty: any.")             \
+    X("tls.certificate", tls_certificates, FILES, "FILE,...", "", 0, 0, NULL,                      \
+      "Certificates (PEM, each with what leads to its root). The first is the default; others "    \
+      "are "                                                                                       \
+      "chosen by the name that a client asks for. With it, listen means wss://.")                  \
+    X("tls.key", tls_keys, FILES, "FILE,...", "", 0, 0, NULL,                                      \
+      "Their private keys, in the same order.")                                                    \
+    X("tls.client_ca", tls_client_ca, TEXT, "FILE", "", 0, 0, NULL,                                \
+      "CAs that client certificates must come from.")                                              \
+    X("tls.client_auth", tls_client_auth, CLIENT_AUTH, "none|optional|required", "none", 0, 0,     \
+      NULL, "Whether clients are asked for a certificate.")                                        \
+    X("tls.min_version", tls_min_version, TLS_VERSION, "1.2|1.3", "1.2", 0, 0, NULL,               \
+      "Oldest version of TLS. 1.3 needs mbedTLS 3.6 (Debian 13).")                                 \
+    X("tls.session_tickets", tls_session_tickets, BOOL, "true|false", "true", 0, 1, NULL,          \
+      "Let clients resume a session. Off where client certificates are asked for.")                \
+    X("tls.ciphers", tls_ciphers, NAMES, "NAME,...", "", 0, 0, NULL,                               \
+      "Cipher suites by their IANA names, best first. Empty: a good choice.")                      \
     X("trusted_proxies", trusted_proxies, RANGES, "RANGE,...", "", 0, 0, NULL,                     \
       "Proxies that are believed when they say who the client is: addresses, ranges, loopback, "   \
       "unix.")                                                                                     \
@@ -91,7 +107,7 @@
       "Messages to clients that are shorter are sent as they are; 0: none is.")                    \
     X("compression.level", compression_level, COUNT, "NUMBER", "6", 1, 9, NULL,                    \
       "Of zlib: from 1, fast, to 9, small.")                                                       \
-    X("compression.memory_level", compression_memory_level, COUNT, "NUMBER", "8", 1, 9, NULL,      \
+    X("compression.memory_level", compression_memory_level, COUNT, "NUMBER", "8", 6, 9, NULL,      \
       "Of zlib: 2^(memory_level + 9) bytes for each stream that compresses.")                      \
     X("compression.window_bits", compression_window_bits, COUNT, "NUMBER", "15", 9, 15, NULL,      \
       "Largest window, as a power of two; clients that allow it are held to it too.")              \

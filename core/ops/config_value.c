@@ -11,6 +11,8 @@
 static const char *const log_levels[] = {"error", "warn", "info", "debug"};
 static const char *const log_formats[] = {"text", "json"};
 static const char *const on_disconnect[] = {"cancel", "finish"};
+static const char *const client_auth[] = {"none", "optional", "required"};
+static const char *const tls_versions[] = {"1.2", "1.3"};
 static const char *const booleans[] = {"false", "true"};
 
 size_t tg__choices_of(enum tg__kind kind, const char *const **words)
@@ -18,6 +20,14 @@ size_t tg__choices_of(enum tg__kind kind, const char *const **words)
     if (kind == TG__LOG_LEVEL) {
         *words = log_levels;
         return sizeof log_levels / sizeof log_levels[0];
+    }
+    if (kind == TG__CLIENT_AUTH) {
+        *words = client_auth;
+        return sizeof client_auth / sizeof client_auth[0];
+    }
+    if (kind == TG__TLS_VERSION) {
+        *words = tls_versions;
+        return sizeof tls_versions / sizeof tls_versions[0];
     }
     *words = kind == TG__LOG_FORMAT ? log_formats : kind == TG__BOOL ? booleans : on_disconnect;
     return 2;
@@ -78,6 +88,12 @@ void tg__value_expected(const struct tg__row *row, char *out, size_t size)
     case TG__ORIGINS:
         snprintf(out, size, "origins such as \"https://app.example\"");
         return;
+    case TG__FILES:
+        snprintf(out, size, "paths of PEM files such as \"/etc/tidegate/server.pem\"");
+        return;
+    case TG__NAMES:
+        snprintf(out, size, "names in quotes");
+        return;
     case TG__RANGES:
         snprintf(out, size, "addresses or ranges such as \"10.0.0.0/8\", \"loopback\" or \"unix\"");
         return;
@@ -101,6 +117,8 @@ void tg__value_expected(const struct tg__row *row, char *out, size_t size)
     case TG__LOG_LEVEL:
     case TG__LOG_FORMAT:
     case TG__ON_DISCONNECT:
+    case TG__CLIENT_AUTH:
+    case TG__TLS_VERSION:
         break;
     }
     count = tg__choices_of(row->kind, &words);
@@ -142,6 +160,8 @@ void tg__value_store(struct tg_config *config, const struct tg__row *row, struct
     case TG__ADDRESSES:
     case TG__ORIGINS:
     case TG__RANGES:
+    case TG__FILES:
+    case TG__NAMES:
         store_list(field, &value->list, append);
         return;
     case TG__COUNT:
@@ -160,6 +180,12 @@ void tg__value_store(struct tg_config *config, const struct tg__row *row, struct
         return;
     case TG__LOG_FORMAT:
         *(enum tg_log_format *)field = (enum tg_log_format)value->number;
+        return;
+    case TG__CLIENT_AUTH:
+        *(enum tg_tls_client_auth *)field = (enum tg_tls_client_auth)value->number;
+        return;
+    case TG__TLS_VERSION:
+        *(enum tg_tls_version *)field = (enum tg_tls_version)value->number;
         return;
     case TG__ON_DISCONNECT:
         *(enum tg_run_on_disconnect *)field = (enum tg_run_on_disconnect)value->number;

@@ -142,6 +142,17 @@ static void write_closes(struct page *page)
     }
 }
 
+static void write_refusals(struct page *page)
+{
+    family(page, "refusals_total", "counter",
+           "Clients refused because of a limit or of where they come from.");
+    for (size_t i = 0; i < TG_REFUSALS; i++) {
+        uint64_t n = SUM_OF(page, page->shards[0]->refusals[i]);
+        if (n > 0)
+            row1(page, "refusals_total", "reason", tg_refusal_names[i], n);
+    }
+}
+
 static void write_traffic(struct page *page)
 {
     static const char *const directions[] = {"in", "out"};
@@ -342,6 +353,7 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_states(&page);
     write_plain_counters(&page);
     write_closes(&page);
+    write_refusals(&page);
     write_traffic(&page);
     write_compression(&page);
     write_hooks(&page);

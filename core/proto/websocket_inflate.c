@@ -40,6 +40,8 @@ static bool judge(struct tg_ws *ws, size_t before, enum tg_err err)
 {
     size_t grown = ws->message.len - before;
 
+    if (err == TG_ERR_NOMEM)
+        return tg__ws_fail(ws, err, 1011, "out of memory");
     if (ws->kind == TG_WS_TEXT && grown > 0 &&
         !tg_utf8_feed(&ws->utf8, tg_buffer_head(&ws->message) + before, grown))
         return tg__ws_fail_utf8(ws);
@@ -47,8 +49,6 @@ static bool judge(struct tg_ws *ws, size_t before, enum tg_err err)
         return true;
     if (err == TG_ERR_LIMIT)
         return tg__ws_fail(ws, err, 1009, "message too big");
-    if (err == TG_ERR_NOMEM)
-        return tg__ws_fail(ws, err, 1011, "out of memory");
     return tg__ws_fail(ws, TG_ERR_PROTO, 1002, "a compressed message is corrupt");
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "connection/redact.h"
 #include "script/api/json.h"
 #include "script/api/run.h"
 #include "script/host_internal.h"
@@ -80,7 +81,7 @@ static void log_failure(const struct tg_call *call, const struct tg_run *run, co
     const struct tg_conn *conn = tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
     if (conn != NULL)
         tg_conn_id_text(conn, id);
-    tg_log(TG_LOG_ERROR, "run.failed", tg_log_str("run", tg_run_id(run)),
+    tg_log_about(conn, TG_LOG_ERROR, "run.failed", tg_log_str("run", tg_run_id(run)),
            tg_log_str("agent", tg_run_agent(run)), tg_log_str("id", id),
            tg_log_str("policy", call->generation->version), tg_log_str("outcome", outcome),
            tg_log_str("message", message), tg_log_str("traceback", traceback));

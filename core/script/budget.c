@@ -60,8 +60,7 @@ static struct {
     bool stop;
     struct tg_list meters; /* borrowed until tg_meter_destroy */
     _Atomic bool asleep;
-} watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER,
-              .meters = {&watchdog.meters, &watchdog.meters}};
+} watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER, .meters = {&watchdog.meters, &watchdog.meters}};
 
 /* The meter between begin and end on this thread. */
 static _Thread_local struct tg_meter *volatile running;
@@ -161,8 +160,7 @@ static bool look_at_all(uint64_t *look_ms)
     bool used = false;
 
     *look_ms = LOOK_MS_MAX;
-    TG_LIST_EACH(node, next, &watchdog.meters)
-    {
+    TG_LIST_EACH (node, next, &watchdog.meters) {
         struct tg_meter *meter = TG_CONTAINER_OF(node, struct tg_meter, node);
         if (look_at(meter))
             used = true;

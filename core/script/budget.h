@@ -15,7 +15,7 @@
 #include "base/error.h"
 
 struct lua_State;
-struct tg_meter;    /* one per thread that runs scripts */
+struct tg_meter; /* one per thread that runs scripts */
 
 #define TG_METER_WHERE_SIZE 128
 

@@ -11,24 +11,19 @@
  * I4  A coroutine in the pool has an empty stack and has never failed.
  * I5  No allocation of ours is held across a call that can raise: failure texts are copied last.
  *
- * An error object is never asked for its text (__tostring is the script's code): what is neither string
- * nor number is named by its type.
+ * What a failure is called is in call_failure.c, what scripts' C functions use in call_wait.c.
  */
 #include "script/call.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "script/api/session.h"
-#include "script/coroutine.h"
+#include "script/call_failure.h"
 #include "script/host_internal.h"
 
 /* Enough for a new coroutine's guaranteed stack. */
@@ -49,12 +44,6 @@ static _Thread_local struct {
     bool metered; /* inside Lua, on the meter */
     struct tg_list ready;
 } door;
-
-struct failure {
-    enum tg_call_outcome outcome;
-    struct tg_error error;
-    char *traceback; /* owned */
-};
 
 struct build {
     int (*builder)(lua_State *L);
@@ -87,68 +76,6 @@ static enum tg_call_outcome outcome_of(int status, bool expired)
     if (status == LUA_YIELD)
         return TG_CALL_YIELDED;
     return status == LUA_ERRMEM ? TG_CALL_MEMORY : TG_CALL_ERROR;
-}
-
-/* "policy.lua:12: " of the innermost Lua function on the stack of L, or "". */
-static void place_of(lua_State *L, char *out, size_t size)
-{
-    lua_Debug ar;
-
-    out[0] = '\0';
-    for (int level = 0; lua_getstack(L, level, &ar) != 0; level++) {
-        if (lua_getinfo(L, "Sl", &ar) != 0 && ar.currentline > 0) {
-            (void)snprintf(out, size, "%s:%d: ", ar.short_src, ar.currentline);
-            return;
-        }
-    }
-}
-
-/* The error object on top of L as text; allocates nothing in the state and runs nothing. */
-static void raised_text(lua_State *L, struct tg_error *error)
-{
-    char place[TG_METER_WHERE_SIZE];
-    int type = lua_type(L, -1);
-
-    if (type == LUA_TSTRING) {
-        (void)tg_error_set(error, TG_ERR_SCRIPT, "%s", lua_tostring(L, -1));
-        return;
-    }
-    place_of(L, place, sizeof place);
-    if (type == LUA_TNUMBER)
-        (void)tg_error_set(error, TG_ERR_SCRIPT, "%s%.14g", place, lua_tonumber(L, -1));
-    else
-        (void)tg_error_set(error, TG_ERR_SCRIPT, "%s(error object is a %s)", place,
-                           lua_typename(L, type));
-}
-
-static void failure_text(const struct tg_generation *generation, lua_State *L,
-                         struct failure *failure)
-{
-    char place[TG_METER_WHERE_SIZE];
-    const char *where;
-
-    switch (failure->outcome) {
-    case TG_CALL_CPU_BUDGET:
-        where = tg_meter_where(generation->env->meter);
-        (void)tg_error_set(&failure->error, TG_ERR_BUDGET,
-                           "%s%scomputed for more than %llums without waiting "
-                           "(script.cpu_budget)",
-                           where, where[0] != '\0' ? ": " : "",
-                           (unsigned long long)tg_meter_budget_ms(generation->env->meter));
-        return;
-    case TG_CALL_MEMORY:
-        place_of(L, place, sizeof place);
-        (void)tg_error_set(&failure->error, TG_ERR_NOMEM,
-                           "%sout of memory: the policy may use %zuKiB (script.memory)", place,
-                           generation->memory_max / 1024);
-        return;
-    case TG_CALL_ERROR:
-    case TG_CALL_OK:
-    case TG_CALL_YIELDED:
-    case TG_CALL_WALL_BUDGET:
-        raised_text(L, &failure->error);
-        return;
-    }
 }
 
 struct trace {
@@ -218,9 +145,9 @@ static enum tg_call_outcome run_on_main(struct tg_generation *generation, lua_CF
         meter_begin(generation);
     int status = lua_cpcall(L, function, ud);
     bool expired = meter && meter_end(generation);
-    struct failure failure = {.outcome = outcome_of(status, expired)};
+    struct tg_failure failure = {.outcome = outcome_of(status, expired)};
     if (failure.outcome != TG_CALL_OK) {
-        failure_text(generation, L, &failure);
+        tg__failure_describe(generation, L, &failure);
         if (error != NULL)
             *error = failure.error;
     }
@@ -306,7 +233,7 @@ static void finish(struct tg_call *call, enum tg_call_outcome outcome, int resul
         tg__host_call_ended(generation->env->host, generation);
 }
 
-static void finish_failed(struct tg_call *call, struct failure *failure)
+static void finish_failed(struct tg_call *call, struct tg_failure *failure)
 {
     struct tg_generation *generation = call->generation;
 
@@ -330,7 +257,7 @@ static enum tg_call_outcome keep_sessions(struct tg_call *call, enum tg_call_out
 
 static void after_resume(struct tg_call *call, enum tg_call_outcome resumed)
 {
-    struct failure failure = {.outcome = resumed};
+    struct tg_failure failure = {.outcome = resumed};
     enum tg_call_outcome outcome = keep_sessions(call, resumed, &failure.error);
 
     failure.outcome = outcome;
@@ -347,7 +274,7 @@ static void after_resume(struct tg_call *call, enum tg_call_outcome resumed)
         finish_failed(call, &failure);
     } else {
         if (outcome == resumed)
-            failure_text(call->generation, call->co, &failure);
+            tg__failure_describe(call->generation, call->co, &failure);
         finish_failed(call, &failure);
     }
 }
@@ -396,10 +323,10 @@ static void take_turn(struct tg_call *call)
 static void on_wall_timer(struct tg_timer *timer)
 {
     struct tg_call *call = TG_CONTAINER_OF(timer, struct tg_call, wall_timer);
-    struct failure failure = {.outcome = TG_CALL_WALL_BUDGET};
+    struct tg_failure failure = {.outcome = TG_CALL_WALL_BUDGET};
     char place[TG_METER_WHERE_SIZE];
 
-    place_of(call->co, place, sizeof place);
+    tg__failure_place(call->co, place, sizeof place);
     (void)tg_error_set(&failure.error, TG_ERR_BUDGET,
                        "%stook longer than %llums in all (script.wall_budget)", place,
                        (unsigned long long)call->wall_ms);
@@ -435,7 +362,7 @@ struct tg_call *tg_call_create(struct tg_generation *generation, enum tg_call_ki
 static bool build_into(struct tg_call *call, int (*builder)(lua_State *L), void *ud, int *count)
 {
     struct build build = {.builder = builder, .ud = ud, .to = call->co};
-    struct failure failure = {.outcome = TG_CALL_OK};
+    struct tg_failure failure = {.outcome = TG_CALL_OK};
 
     failure.outcome = run_on_main(call->generation, l_build, &build, &failure.error);
     *count = build.count;
@@ -490,7 +417,7 @@ void tg_call_cancel(struct tg_call *call)
 
 void tg_call_abandon(struct tg_call *call, const char *why)
 {
-    struct failure failure = {.outcome = TG_CALL_ERROR};
+    struct tg_failure failure = {.outcome = TG_CALL_ERROR};
 
     assert(!call->running);
     if (call->cancelled)
@@ -540,44 +467,4 @@ enum tg_call_outcome tg_call_load(struct tg_generation *generation,
     lua_rawgeti(generation->L, LUA_REGISTRYINDEX, load.ref);
     luaL_unref(generation->L, LUA_REGISTRYINDEX, load.ref);
     return outcome;
-}
-
-/* --- for C functions that scripts call ---------------------------------------------------------- */
-
-struct tg_call *tg_call_current(struct lua_State *L)
-{
-    return tg_generation_of(L)->current;
-}
-
-void tg_api_contexts(struct lua_State *L, const char *name, unsigned contexts)
-{
-    const struct tg_call *call = tg_call_current(L);
-
-    if (call == NULL && (contexts & TG_IN_LOAD) == 0)
-        luaL_error(L, "%s cannot be used while the policy is being loaded; call it in a hook", name);
-    if (call != NULL && call->kind == TG_CALL_HOOK && (contexts & TG_IN_HOOK) == 0)
-        luaL_error(L, "%s cannot be used in the hook %s; it belongs %s", name,
-                   tg_hook_names[call->hook],
-                   (contexts & TG_IN_RUN) != 0 ? "in an agent" : "at the top of the file");
-    if (call != NULL && call->kind == TG_CALL_RUN && (contexts & TG_IN_RUN) == 0)
-        luaL_error(L, "%s cannot be used in an agent; it belongs %s", name,
-                   (contexts & TG_IN_HOOK) != 0 ? "in a hook" : "at the top of the file");
-}
-
-int tg_call_suspend(struct lua_State *L, tg_wait_cancel_fn cancel, void *wait)
-{
-    struct tg_call *call = tg_call_current(L);
-
-    assert(call != NULL && call->wait_cancel == NULL && cancel != NULL);
-    if (!tg_coroutine_reaches(L, call->co)) {
-        cancel(call, wait);
-        return luaL_error(L, "cannot wait here: inside a sort comparison, a gsub callback or an "
-                             "iterator of the library nothing can wait");
-    }
-    call->wait_cancel = cancel;
-    call->wait = wait;
-    if (L == call->co)
-        return lua_yield(L, 0);
-    tg_coroutine_push_marker(L);
-    return lua_yield(L, 1);
 }

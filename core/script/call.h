@@ -50,7 +50,7 @@ typedef void (*tg_call_done_fn)(struct tg_call *call, enum tg_call_outcome outco
 typedef void (*tg_wait_cancel_fn)(struct tg_call *call, void *wait);
 
 struct tg_call {
-    struct tg_list node; /* generation->calls */
+    struct tg_list node;              /* generation->calls */
     struct tg_generation *generation; /* borrowed; outlives the call */
     struct lua_State *co;
     int co_ref;
@@ -59,13 +59,14 @@ struct tg_call {
     enum tg_call_kind kind;
     enum tg_hook hook;    /* kind HOOK */
     uint64_t conn_serial; /* whose behalf; 0: none */
-    struct tg_run *run;   /* kind RUN; borrowed until the run is released by the owner of the call */
+    struct tg_run *run; /* kind RUN; borrowed until the run is released by the owner of the call */
     uint64_t started_ns;
     uint64_t wall_ms;
     struct tg_timer wall_timer;
     bool running;   /* inside tg_call_resume now */
     bool cancelled; /* no on_done any more, or it has run */
-    bool sessions_read; /* api/session: what it read of conn.session is written back after each resume */
+    bool
+        sessions_read; /* api/session: what it read of conn.session is written back after each resume */
     tg_wait_cancel_fn wait_cancel; /* NULL: not suspended */
     void *wait;                    /* owned by the wait's maker until woken or cancelled */
     tg_call_done_fn on_done;

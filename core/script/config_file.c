@@ -79,13 +79,15 @@ static void where_of(const struct config *config, const char *key, char out[WHER
         (void)snprintf(out, WHERE_SIZE, "%.200s", config->path);
 }
 
-static int fail(lua_State *L, const struct config *config, const char *key, const char *what)
+static _Noreturn void fail(lua_State *L, const struct config *config, const char *key,
+                           const char *what)
 {
     char where[WHERE_SIZE];
 
     where_of(config, key, where);
     lua_pushfstring(L, "%s: %s %s", where, key[0] == '\0' ? "the configuration" : key, what);
-    return lua_error(L);
+    (void)lua_error(L);
+    abort(); /* not reached: lua_error does not say that it never returns */
 }
 
 /* The new leaf belongs to the config before anything can raise. */
@@ -97,7 +99,7 @@ static struct tg_config_leaf *add_leaf(lua_State *L, struct config *config, cons
         size_t capacity = config->capacity == 0 ? 64 : config->capacity * 2;
         struct leaf *leaves = tg_realloc(config->leaves, capacity * sizeof *leaves);
         if (leaves == NULL)
-            luaL_error(L, "out of memory");
+            fail(L, config, "", "is too large: out of memory");
         config->leaves = leaves;
         config->capacity = capacity;
     }
@@ -105,7 +107,7 @@ static struct tg_config_leaf *add_leaf(lua_State *L, struct config *config, cons
     *leaf = (struct tg_config_leaf){.key = tg_strndup(key, strlen(key))};
     config->count++;
     if (leaf->key == NULL)
-        luaL_error(L, "out of memory");
+        fail(L, config, "", "is too large: out of memory");
     return leaf;
 }
 
@@ -120,7 +122,7 @@ static void add_value(lua_State *L, struct config *config, const char *key, size
         leaf->kind = TG_LEAF_STRING;
         leaf->string = tg_strndup(lua_tostring(L, -1), lua_objlen(L, -1));
         if (leaf->string == NULL)
-            luaL_error(L, "out of memory");
+            fail(L, config, "", "is too large: out of memory");
         if (strlen(leaf->string) != lua_objlen(L, -1))
             fail(L, config, key, "has a zero byte in its text");
         break;
@@ -140,7 +142,6 @@ static void add_value(lua_State *L, struct config *config, const char *key, size
         lua_pushfstring(L, "is a %s; a configuration holds text, numbers, true, false and tables",
                         luaL_typename(L, -1));
         fail(L, config, key, lua_tostring(L, -1));
-        return;
     }
     leaf->index = index;
 }

@@ -148,7 +148,7 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "headers");
     lua_pushstring(L, request->remote);
     lua_setfield(L, -2, "remote_address");
-    lua_pushboolean(L, 0);
+    lua_pushboolean(L, request->secure);
     lua_setfield(L, -2, "tls");
 }
 

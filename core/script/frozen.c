@@ -24,8 +24,9 @@ int tg_frozen_refuse_write(struct lua_State *L, int index)
     (void)lua_getmetatable(L, index);
     lua_pushlightuserdata(L, &name_key);
     lua_rawget(L, -2);
-    return luaL_error(L, "%s is read-only: a policy cannot change the library; keep your own "
-                         "functions in a table of your own",
+    return luaL_error(L,
+                      "%s is read-only: a policy cannot change the library; keep your own "
+                      "functions in a table of your own",
                       lua_tostring(L, -1));
 }
 

@@ -222,7 +222,8 @@ static int list_agents(lua_State *L)
     while (lua_next(L, -2) != 0) {
         lua_pop(L, 1);
         if (list->count < list->room)
-            list->names[list->count] = lua_tostring(L, -1); /* stays: a key of a table that is kept */
+            list->names[list->count] =
+                lua_tostring(L, -1); /* stays: a key of a table that is kept */
         list->count++;
     }
     return 0;

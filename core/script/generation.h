@@ -26,7 +26,11 @@ struct tg_call;
 struct tg_host;
 
 /* One leaf of the configuration's `options`; mirrors what ops/ keeps without knowing it. */
-enum tg_script_option_kind { TG_SCRIPT_OPTION_STRING, TG_SCRIPT_OPTION_NUMBER, TG_SCRIPT_OPTION_BOOL };
+enum tg_script_option_kind {
+    TG_SCRIPT_OPTION_STRING,
+    TG_SCRIPT_OPTION_NUMBER,
+    TG_SCRIPT_OPTION_BOOL
+};
 struct tg_script_option {
     const char *path; /* "upstream.url" */
     enum tg_script_option_kind kind;
@@ -64,7 +68,7 @@ struct tg_script_env {
 };
 
 struct tg_generation {
-    struct lua_State *L; /* owned */
+    struct lua_State *L;       /* owned */
     struct tg_script_env *env; /* borrowed */
     struct tg_source *source;  /* counted */
     char version[TG_POLICY_VERSION_SIZE];
@@ -102,7 +106,7 @@ struct tg_generation *tg_generation_of(struct lua_State *L);
 void tg_generation_each_hook(const struct tg_generation *generation,
                              void (*fn)(void *ctx, const char *name), void *ctx);
 /* Agent names, sorted, for `check` and GET /policy: calls fn for each. */
-void tg_generation_each_agent(struct tg_generation *generation, void (*fn)(void *ctx, const char *name),
-                              void *ctx);
+void tg_generation_each_agent(struct tg_generation *generation,
+                              void (*fn)(void *ctx, const char *name), void *ctx);
 
 #endif

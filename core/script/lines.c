@@ -166,8 +166,7 @@ static void check(struct finder *f, const char *last, int line)
     (void)snprintf(path + used, sizeof path - used, "%s", last);
     const char *dot = strchr(path, '.');
     /* Outside a constructor the first name is the variable's. */
-    if (strcmp(path, f->key) == 0 ||
-        (f->depth == 0 && dot != NULL && strcmp(dot + 1, f->key) == 0))
+    if (strcmp(path, f->key) == 0 || (f->depth == 0 && dot != NULL && strcmp(dot + 1, f->key) == 0))
         f->found = line;
 }
 

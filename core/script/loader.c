@@ -228,19 +228,22 @@ static int own_missing(lua_State *L, const struct tg_source *source, const char 
     if (hint != NULL)
         return luaL_error(L, "module \"%s\" is not available in policies; %s", module, hint);
     if (strpbrk(module, "/\\") != NULL)
-        return luaL_error(L, "module \"%s\" not found: write dots between folders, as in "
-                             "require \"users.store\"",
+        return luaL_error(L,
+                          "module \"%s\" not found: write dots between folders, as in "
+                          "require \"users.store\"",
                           module);
     for (size_t i = 0; (file = tg_source_at(source, i)) != NULL && count < CANDIDATES_MAX; i++)
         candidates[count++] = file->module;
     const char *near = tg_suggest(module, candidates, count);
     const char *path = luaL_gsub(L, module, ".", "/");
     if (near != NULL && near[0] != '\0')
-        return luaL_error(L, "module \"%s\" not found; did you mean \"%s\"? (looked for %s.lua and "
-                             "%s/init.lua beside %s)",
+        return luaL_error(L,
+                          "module \"%s\" not found; did you mean \"%s\"? (looked for %s.lua and "
+                          "%s/init.lua beside %s)",
                           module, near, path, path, tg_source_entry(source)->path);
-    return luaL_error(L, "module \"%s\" not found: no %s.lua and no %s/init.lua beside %s (a policy "
-                         "requires its own files and tidegate.* only)",
+    return luaL_error(L,
+                      "module \"%s\" not found: no %s.lua and no %s/init.lua beside %s (a policy "
+                      "requires its own files and tidegate.* only)",
                       module, path, path, tg_source_entry(source)->path);
 }
 
@@ -281,14 +284,14 @@ static void check_loop(lua_State *L, const char *module)
 static void push_own_maker(lua_State *L, const char *module)
 {
     struct tg_source *source = tg_generation_of(L)->source;
-    const struct tg_source_file *file =
-        module[0] == '\0' ? NULL : tg_source_find(source, module);
+    const struct tg_source_file *file = module[0] == '\0' ? NULL : tg_source_find(source, module);
 
     if (file == NULL)
         own_missing(L, source, module);
     else if (tg_call_current(L) != NULL)
-        luaL_error(L, "module \"%s\" is required for the first time while the policy runs; require it "
-                      "at the top of the file (the version covers what is loaded with the policy)",
+        luaL_error(L,
+                   "module \"%s\" is required for the first time while the policy runs; require it "
+                   "at the top of the file (the version covers what is loaded with the policy)",
                    module);
     else {
         tg_source_mark_used(source, file);

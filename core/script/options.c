@@ -33,6 +33,11 @@ static const char *const fields[] = {"default", "description", "required", "secr
 enum type { STRING, NUMBER, BOOLEAN, TYPES };
 static const char *const type_names[TYPES] = {"string", "number", "boolean"};
 
+static const char *name_of(enum type type)
+{
+    return type < TYPES ? type_names[type] : "?";
+}
+
 struct declaration {
     char path[PATH_SIZE];
     enum type type;
@@ -170,10 +175,10 @@ static void complete_given(struct reading *r, const struct declaration *d,
     lua_settop(r->L, top);
     if (d->secret)
         tg_mistakes_add(r->mistakes, "%s: the option %s must be a %s", r->where, d->path,
-                        type_names[d->type]);
+                        name_of(d->type));
     else
         tg_mistakes_add(r->mistakes, "%s: the option %s must be a %s, and \"%.60s\" was given%s",
-                        r->where, d->path, type_names[d->type], given->text,
+                        r->where, d->path, name_of(d->type), given->text,
                         d->type == STRING ? "; write it in quotes" : "");
 }
 
@@ -195,12 +200,13 @@ static void complete_default(struct reading *r, const struct declaration *d)
             memcpy(r->missing[r->missing_count++], d->path, PATH_SIZE);
     } else if (!has_default_type(L, -1, d->type)) {
         tg_mistakes_add(r->mistakes, "%s: the default of the option %s is a %s, and its type is %s",
-                        r->where, d->path, luaL_typename(L, -1), type_names[d->type]);
+                        r->where, d->path, luaL_typename(L, -1), name_of(d->type));
         lua_pop(L, 1);
     } else if (!set_value(r, d->path)) {
-        tg_mistakes_add(r->mistakes,
-                        "%s: the option %s belongs to a group, and the group was given as one value",
-                        r->where, d->path);
+        tg_mistakes_add(
+            r->mistakes,
+            "%s: the option %s belongs to a group, and the group was given as one value", r->where,
+            d->path);
     }
 }
 
@@ -315,8 +321,8 @@ static void refuse_declaration(struct reading *r, const char *prefix, const char
                         r->where, prefix);
     else
         tg_mistakes_add(r->mistakes,
-                        "%s: the option %s needs a declaration, as in { type = \"string\" }", r->where,
-                        path);
+                        "%s: the option %s needs a declaration, as in { type = \"string\" }",
+                        r->where, path);
 }
 
 static void declare_group(struct reading *r, int group, const char *prefix, int depth)
@@ -328,7 +334,8 @@ static void declare_group(struct reading *r, int group, const char *prefix, int 
     luaL_checkstack(L, 16, "options");
     size_t count = group_names(r, group, names);
     for (size_t i = 0; i < count; i++) {
-        int len = snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", names[i]);
+        int len =
+            snprintf(path, sizeof path, "%s%s%s", prefix, prefix[0] != '\0' ? "." : "", names[i]);
         lua_getfield(L, group, names[i]);
         if (!lua_istable(L, -1) || len >= (int)sizeof path || depth == DEPTH_MAX)
             refuse_declaration(r, prefix, names[i], path);
@@ -360,13 +367,13 @@ static void report_missing(struct reading *r)
         *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
     const char *dot = strchr(first, '.');
     int group_len = dot != NULL ? (int)(dot - first) : 0;
-    tg_mistakes_add(r->mistakes,
-                    "%s: missing option%s: %s; give %s with --set options.%s=…, "
-                    "TIDEGATE_OPTIONS_%s=…, or options = { %.*s%s%s = …%s } in the configuration file",
-                    r->where, r->missing_count > 1 ? "s" : "", list,
-                    r->missing_count > 1 ? "each" : "it", first, variable, group_len, first,
-                    group_len > 0 ? " = { " : "", dot != NULL ? dot + 1 : first,
-                    group_len > 0 ? " }" : "");
+    tg_mistakes_add(
+        r->mistakes,
+        "%s: missing option%s: %s; give %s with --set options.%s=…, "
+        "TIDEGATE_OPTIONS_%s=…, or options = { %.*s%s%s = …%s } in the configuration file",
+        r->where, r->missing_count > 1 ? "s" : "", list, r->missing_count > 1 ? "each" : "it",
+        first, variable, group_len, first, group_len > 0 ? " = { " : "",
+        dot != NULL ? dot + 1 : first, group_len > 0 ? " }" : "");
 }
 
 /* Pushes the table behind tide.options, or a new one that nobody sees. */

@@ -97,10 +97,11 @@ static void refuse_beside_text(struct check *c, enum tg_hook hook)
     if (!has_hook(c, TG_HOOK_TEXT) || !has_hook(c, hook))
         return;
     lua_rawgeti(c->L, LUA_REGISTRYINDEX, c->generation->hook_refs[hook]);
-    tg_mistakes_add(c->mistakes,
-                    "%s: %s beside text: a policy with text speaks a protocol of its own, and its text "
-                    "frames never become messages; remove one of them",
-                    place_of_function(c), tg_hook_names[hook]);
+    tg_mistakes_add(
+        c->mistakes,
+        "%s: %s beside text: a policy with text speaks a protocol of its own, and its text "
+        "frames never become messages; remove one of them",
+        place_of_function(c), tg_hook_names[hook]);
     lua_pop(c->L, 1);
 }
 
@@ -110,11 +111,12 @@ static void take_hooks(struct check *c)
         take_hook(c, (enum tg_hook)hook);
     lua_getfield(c->L, c->policy, "authenticate");
     if (lua_isnil(c->L, -1))
-        tg_mistakes_add(c->mistakes,
-                        "%s: no authenticate hook: a policy must say who may connect; add function "
-                        "policy.authenticate(conn, credentials) … end, which returns an identity such as "
-                        "{ user_id = \"…\" } (there is no default)",
-                        place_of_key(c, NULL));
+        tg_mistakes_add(
+            c->mistakes,
+            "%s: no authenticate hook: a policy must say who may connect; add function "
+            "policy.authenticate(conn, credentials) … end, which returns an identity such as "
+            "{ user_id = \"…\" } (there is no default)",
+            place_of_key(c, NULL));
     lua_pop(c->L, 1);
     refuse_beside_text(c, TG_HOOK_ROUTE);
     refuse_beside_text(c, TG_HOOK_MESSAGE);
@@ -142,10 +144,11 @@ static bool check_agent(struct check *c)
     if (lua_isfunction(c->L, -1))
         return true;
     (void)snprintf(key, sizeof key, "agents.%.100s", name);
-    tg_mistakes_add(c->mistakes,
-                    "%s: the agent %s is a %s; it must be a function(run, input) … end that returns "
-                    "the answer",
-                    place_of_key(c, key), name, luaL_typename(c->L, -1));
+    tg_mistakes_add(
+        c->mistakes,
+        "%s: the agent %s is a %s; it must be a function(run, input) … end that returns "
+        "the answer",
+        place_of_key(c, key), name, luaL_typename(c->L, -1));
     return false;
 }
 
@@ -162,10 +165,11 @@ static void take_agents(struct check *c)
         return;
     }
     if (!lua_istable(L, agents)) {
-        tg_mistakes_add(c->mistakes,
-                        "%s: agents is a %s, not a table: agents = { supervisor = function(run, input) "
-                        "… end }",
-                        place_of_key(c, "agents"), luaL_typename(L, agents));
+        tg_mistakes_add(
+            c->mistakes,
+            "%s: agents is a %s, not a table: agents = { supervisor = function(run, input) "
+            "… end }",
+            place_of_key(c, "agents"), luaL_typename(L, agents));
         lua_pop(L, 1);
         return;
     }
@@ -175,8 +179,7 @@ static void take_agents(struct check *c)
         if (check_agent(c)) {
             count++;
             tg_free(generation->default_agent);
-            generation->default_agent =
-                count == 1 ? tg_xstrdup(lua_tostring(L, -2)) : NULL;
+            generation->default_agent = count == 1 ? tg_xstrdup(lua_tostring(L, -2)) : NULL;
             lua_pushvalue(L, -2);
             lua_insert(L, -2);
             lua_rawset(L, agents + 1);
@@ -208,10 +211,11 @@ static void check_unknown_function(struct check *c, const char *name)
         tg_mistakes_add(c->mistakes, "%s: unknown hook \"%s\"; did you mean \"%s\"?", place, name,
                         near);
     else
-        tg_mistakes_add(c->mistakes,
-                        "%s: unknown hook \"%s\"; write a function of your own as local function %s, "
-                        "or begin its name with _",
-                        place, name, name);
+        tg_mistakes_add(
+            c->mistakes,
+            "%s: unknown hook \"%s\"; write a function of your own as local function %s, "
+            "or begin its name with _",
+            place, name, name);
 }
 
 /* A key that is no hook; the value is on top. Data of the policy's own may stand in its table. */
@@ -223,8 +227,8 @@ static void check_other(struct check *c, const char *name)
         return;
     if (is_one_of(name, facts, FACTS)) {
         if (lua_type(c->L, -1) != LUA_TSTRING)
-            tg_mistakes_add(c->mistakes, "%s: %s must be text, not a %s", place_of_key(c, name), name,
-                            luaL_typename(c->L, -1));
+            tg_mistakes_add(c->mistakes, "%s: %s must be text, not a %s", place_of_key(c, name),
+                            name, luaL_typename(c->L, -1));
     } else if (lua_isfunction(c->L, -1)) {
         check_unknown_function(c, name);
     } else if (lua_istable(c->L, -1)) {
@@ -264,16 +268,15 @@ static void check_others(struct check *c)
 void tg_policy_check(struct lua_State *L, int index, struct tg_generation *generation,
                      struct tg_mistakes *mistakes)
 {
-    struct check check = {
-        .L = L, .policy = index, .generation = generation, .mistakes = mistakes};
+    struct check check = {.L = L, .policy = index, .generation = generation, .mistakes = mistakes};
     struct check *c = &check;
 
     luaL_checkstack(L, 20, "policy");
     if (!lua_istable(L, index)) {
-        tg_mistakes_add(mistakes,
-                        "%s: the file returned %s%s, not a table of hooks; end it with return policy",
-                        place_of_key(c, NULL), lua_isnil(L, index) ? "" : "a ",
-                        lua_isnil(L, index) ? "nothing" : luaL_typename(L, index));
+        tg_mistakes_add(
+            mistakes, "%s: the file returned %s%s, not a table of hooks; end it with return policy",
+            place_of_key(c, NULL), lua_isnil(L, index) ? "" : "a ",
+            lua_isnil(L, index) ? "nothing" : luaL_typename(L, index));
         return;
     }
     take_hooks(c);

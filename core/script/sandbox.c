@@ -34,7 +34,7 @@
 static char policy_key;
 static char library_key;
 
-static const char *const basic_names[] = {"assert",   "error", "pcall",   "select",
+static const char *const basic_names[] = {"assert",   "error",    "pcall",    "select",
                                           "tonumber", "tostring", "_VERSION", NULL};
 
 /* NULL: everything that the library has. */
@@ -44,22 +44,28 @@ struct library {
     const char *const *allowed;
 };
 
-static const char *const string_names[] = {"byte", "char", "find", "format", "gmatch", "gsub", "len",
-                                           "lower", "match", "rep", "reverse", "sub", "upper", NULL};
-static const char *const table_names[] = {"concat", "insert", "maxn", "move", "remove", "sort", NULL};
+static const char *const string_names[] = {"byte",    "char", "find",  "format", "gmatch",
+                                           "gsub",    "len",  "lower", "match",  "rep",
+                                           "reverse", "sub",  "upper", NULL};
+static const char *const table_names[] = {"concat", "insert", "maxn", "move",
+                                          "remove", "sort",   NULL};
 static const char *const math_names[] = {
-    "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor", "fmod",
-    "frexp", "huge", "ldexp", "log", "log10", "max", "min", "modf", "pi", "pow", "rad", "random",
-    "sin", "sinh", "sqrt", "tan", "tanh", NULL};
-static const char *const bit_names[] = {"arshift", "band", "bnot", "bor", "bswap", "bxor", "lshift",
-                                        "rol", "ror", "rshift", "tobit", "tohex", NULL};
+    "abs",   "acos", "asin",  "atan",   "atan2", "ceil", "cos",   "cosh", "deg",  "exp",
+    "floor", "fmod", "frexp", "huge",   "ldexp", "log",  "log10", "max",  "min",  "modf",
+    "pi",    "pow",  "rad",   "random", "sin",   "sinh", "sqrt",  "tan",  "tanh", NULL};
+static const char *const bit_names[] = {"arshift", "band",   "bnot", "bor", "bswap",
+                                        "bxor",    "lshift", "rol",  "ror", "rshift",
+                                        "tobit",   "tohex",  NULL};
 static const char *const os_names[] = {"clock", "date", "difftime", "time", NULL};
 static const char *const debug_names[] = {"traceback", NULL};
 
 static const struct library libraries[] = {
-    {"string", luaopen_string, string_names}, {"table", luaopen_table, table_names},
-    {"math", luaopen_math, math_names},       {"bit", luaopen_bit, bit_names},
-    {"os", luaopen_os, os_names},             {"debug", luaopen_debug, debug_names},
+    {"string", luaopen_string, string_names},
+    {"table", luaopen_table, table_names},
+    {"math", luaopen_math, math_names},
+    {"bit", luaopen_bit, bit_names},
+    {"os", luaopen_os, os_names},
+    {"debug", luaopen_debug, debug_names},
 };
 #define LIBRARIES (sizeof libraries / sizeof libraries[0])
 
@@ -119,11 +125,13 @@ static int l_set_global(lua_State *L)
     if (!lua_isnil(L, -1))
         return luaL_error(L, "cannot replace the global \"%s\"", name);
     if (lua_isfunction(L, 3))
-        return luaL_error(L, "cannot set the global \"%s\"; write \"local function %s\", or put it in "
-                             "a table that a module returns",
+        return luaL_error(L,
+                          "cannot set the global \"%s\"; write \"local function %s\", or put it in "
+                          "a table that a module returns",
                           name, name);
-    return luaL_error(L, "cannot set the global \"%s\"; write \"local %s\" (what must outlive a hook "
-                         "belongs in conn.session or tidegate.kv)",
+    return luaL_error(L,
+                      "cannot set the global \"%s\"; write \"local %s\" (what must outlive a hook "
+                      "belongs in conn.session or tidegate.kv)",
                       name, name);
 }
 

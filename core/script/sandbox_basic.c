@@ -15,7 +15,10 @@
 #include <lua.h>
 
 #include "base/log.h"
+#include "connection/redact.h"
+#include "script/api/api.h"
 #include "script/api/conn.h"
+#include "script/call.h"
 #include "script/frozen.h"
 #include "script/generation.h"
 #include "script/view.h"
@@ -234,8 +237,10 @@ static int l_print(lua_State *L)
     luaL_pushresult(&buffer);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
-    tg_log(TG_LOG_INFO, "policy.print", tg_log_strn("text", text, len),
-           tg_log_uint("worker", tg_generation_of(L)->env->worker));
+    const struct tg_call *call = tg_call_current(L);
+    const struct tg_conn *conn = call == NULL ? NULL : tg_api_conn(L, call->conn_serial);
+    tg_log_about(conn, TG_LOG_INFO, "policy.print", tg_log_strn("text", text, len),
+                 tg_log_uint("worker", tg_generation_of(L)->env->worker));
     return 0;
 }
 

@@ -69,9 +69,8 @@ static int l_refuse_size(lua_State *L)
 void tg__sandbox_guard_libraries(struct lua_State *L, int globals, int base)
 {
     static const luaL_Reg core[] = {
-        {"is_read_only", l_is_read_only}, {"refuse", l_refuse},
-        {"readable", l_readable},         {"too_large", l_too_large},
-        {"refuse_size", l_refuse_size},   {NULL, NULL},
+        {"is_read_only", l_is_read_only}, {"refuse", l_refuse},           {"readable", l_readable},
+        {"too_large", l_too_large},       {"refuse_size", l_refuse_size}, {NULL, NULL},
     };
 
     tg_loader_push_private(L, "tidegate/_library.lua");

@@ -38,7 +38,7 @@ struct file {
 
 struct tg_source {
     atomic_uint count;
-    char *path; /* owned; as given */
+    char *path;         /* owned; as given */
     struct file *files; /* owned */
     size_t file_count;
     size_t capacity;
@@ -73,8 +73,9 @@ static enum tg_err read_all(int fd, const char *path, size_t max, struct tg_buff
             return TG_ERR_OK;
         tg_buffer_commit(out, (size_t)n);
         if (out->len > max)
-            return tg_error_set(error, TG_ERR_LIMIT, "%s: the policy's files are larger than %zuMiB",
-                                path, BYTES_MAX >> 20);
+            return tg_error_set(error, TG_ERR_LIMIT,
+                                "%s: the policy's files are larger than %zuMiB", path,
+                                BYTES_MAX >> 20);
     }
 }
 
@@ -140,7 +141,7 @@ static void module_name(const char *below, char *out, size_t size)
 
 struct walk {
     struct tg_source *source;
-    size_t root_len; /* of the folder's path, with its slash */
+    size_t root_len;        /* of the folder's path, with its slash */
     const char *entry_name; /* below the root: "init.lua" */
     bool deep;
     struct tg_error *error;
@@ -209,10 +210,11 @@ static enum tg_err find_entry(struct tg_source *source, struct tg_error *error)
             source->entry = &source->files[i];
     }
     if (source->entry == NULL)
-        return tg_error_set(error, TG_ERR_NOT_FOUND,
-                            "%s: no init.lua in this folder; a policy is a file name.lua or a folder "
-                            "with init.lua",
-                            source->path);
+        return tg_error_set(
+            error, TG_ERR_NOT_FOUND,
+            "%s: no init.lua in this folder; a policy is a file name.lua or a folder "
+            "with init.lua",
+            source->path);
     return TG_ERR_OK;
 }
 
@@ -291,8 +293,7 @@ struct tg_source *tg_source_retain(struct tg_source *source)
 
 void tg_source_release(struct tg_source *source)
 {
-    if (source == NULL ||
-        atomic_fetch_sub_explicit(&source->count, 1, memory_order_acq_rel) != 1)
+    if (source == NULL || atomic_fetch_sub_explicit(&source->count, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < source->file_count; i++) {
         tg_free((void *)(uintptr_t)source->files[i].public.module);

@@ -23,7 +23,8 @@ struct tg_source_file {
 
 /* Reads `path`: a file name.lua (with the *.lua files beside it as its modules) or a folder with
  * init.lua (with all *.lua below it). At most 1,000 files and 16 MiB. error names the file. */
-TG_MUST enum tg_err tg_source_read(struct tg_source **out, const char *path, struct tg_error *error);
+TG_MUST enum tg_err tg_source_read(struct tg_source **out, const char *path,
+                                   struct tg_error *error);
 struct tg_source *tg_source_retain(struct tg_source *source);
 void tg_source_release(struct tg_source *source); /* NULL is allowed */
 
@@ -38,6 +39,7 @@ const struct tg_source_file *tg_source_at(const struct tg_source *source, size_t
  * seal changes nothing. */
 void tg_source_mark_used(struct tg_source *source, const struct tg_source_file *file);
 void tg_source_seal(struct tg_source *source);
-const char *tg_source_version(const struct tg_source *source); /* 12 hex digits; "" before the seal */
+const char *tg_source_version(
+    const struct tg_source *source); /* 12 hex digits; "" before the seal */
 
 #endif

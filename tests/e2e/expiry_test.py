@@ -1,5 +1,6 @@
 """An identity that expires: the client is told, may prove itself again, and is closed otherwise."""
 
+import time
 import unittest
 
 from harness import Client, ServerTest
@@ -41,10 +42,14 @@ class Expiry(ServerTest):
     async def test_an_authenticate_message_extends_it(self):
         server = await self.serve(POLICY, *NOTICE)
         client = await Client.ready(server, "ada 1.2")
-        await client.expect("auth_expiring")
+        first_end = (await client.expect("auth_expiring"))["data"]["expires_at"]
         await client.send({"type": "authenticate", "data": {"token": "ada 2.4"}})
-        # A second notice can only come of the second term.
+        renewed = await client.expect("authenticated")
+        self.assertGreater(renewed["data"]["expires_at"], first_end)
+        # The second notice belongs to the second term, and comes after the end of the first.
         messages = await client.until("auth_expiring")
+        self.assertEqual(messages[-1]["data"]["expires_at"], renewed["data"]["expires_at"])
+        self.assertGreater(time.time(), first_end)
         await client.send({"type": "authenticate", "data": {"token": "ada 3600"}})
         await client.send({"type": "when"})
         expires = (await client.until("expires"))[-1]["at"]

@@ -65,7 +65,7 @@ class KeepAlive(ServerTest):
 
 class CloseHandshake(ServerTest):
     async def test_a_close_is_answered_and_the_server_ends_the_connection_first(self):
-        server = await self.serve(POLICY)
+        server = await self.serve(POLICY, "--set", "limits.close_timeout=1h")
         raw = await Raw.ready(server)
         await raw.write(frame(CLOSE, b"\x03\xe8done"))
         opcode, payload = await raw.read_frame()

@@ -1,13 +1,14 @@
 /* websocket_fuzz.c - the decoder over any bytes; whole and split input must give the same events.
  *
- * The first byte picks role, limit and pausing, the second how the input is split; the rest is the
- * stream. Every piece is fed from memory of exactly its size.
+ * The first byte picks role, limit, pausing and compression, the second how the input is split; the
+ * rest is the stream. Every piece is fed from memory of exactly its size.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
+#include "proto/deflate.h"
 #include "proto/websocket.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -92,6 +93,15 @@ static bool feed_piece(struct tg_ws *ws, struct run *run, const uint8_t *data, s
     return false;
 }
 
+static void compress(struct tg_ws *ws, bool takeover, uint8_t bits)
+{
+    static const struct tg_deflate_tuning tuning = {.level = 1, .memory_level = 1};
+    struct tg_deflate_way way = {takeover, bits};
+
+    require(tg_ws_use_deflate(ws, &(struct tg_deflate_agreement){way, way}, &tuning, NULL) ==
+            TG_ERR_OK);
+}
+
 static struct tg_buffer play(uint8_t options, size_t step, const uint8_t *data, size_t len)
 {
     static const struct tg_ws_callbacks callbacks = {on_message, on_ping, on_pong, on_close};
@@ -100,6 +110,8 @@ static struct tg_buffer play(uint8_t options, size_t step, const uint8_t *data, 
     struct tg_ws *ws;
 
     require(tg_ws_create(&ws, role, run.message_max, &callbacks, &run) == TG_ERR_OK);
+    if ((options & 8) != 0)
+        compress(ws, (options & 16) != 0, (uint8_t)(9 + (options >> 5) % 7));
     for (size_t at = 0; at < len && !run.over;) {
         size_t piece = step == 0 || step > len - at ? len - at : step;
         if (!feed_piece(ws, &run, data + at, piece))

@@ -1,8 +1,8 @@
 /* script_fixture.c - see script_fixture.h. */
 #include "support/script_fixture.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +18,12 @@
 struct tg_call *fixture_waiting;
 int fixture_waits, fixture_cancels;
 
+/* Keeps a poll short: uv_run(UV_RUN_ONCE) polls after it has run the timers that were due. */
+static void on_tick(uv_timer_t *tick)
+{
+    (void)tick;
+}
+
 void fixture_open(struct script_fixture *fx)
 {
     struct tg_error error;
@@ -26,6 +32,8 @@ void fixture_open(struct script_fixture *fx)
     (void)snprintf(fx->dir, sizeof fx->dir, "/tmp/tidegate-test-XXXXXX");
     assert_non_null(mkdtemp(fx->dir));
     assert_int_equal(uv_loop_init(&fx->loop), 0);
+    assert_int_equal(uv_timer_init(&fx->loop, &fx->tick), 0);
+    assert_int_equal(uv_timer_start(&fx->tick, on_tick, 1, 1), 0);
     assert_int_equal(tg_watchdog_start(&error), TG_ERR_OK);
     assert_int_equal(tg_timers_create(&fx->env.timers, &fx->loop), TG_ERR_OK);
     assert_int_equal(tg_meter_create(&fx->env.meter, 50), TG_ERR_OK);
@@ -54,6 +62,7 @@ void fixture_close(struct script_fixture *fx)
     tg_meter_destroy(fx->env.meter);
     tg_watchdog_stop();
     tg_timers_destroy(fx->env.timers);
+    uv_close((uv_handle_t *)&fx->tick, NULL);
     (void)uv_run(&fx->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&fx->loop), 0);
     (void)snprintf(command, sizeof command, "rm -rf '%s'", fx->dir);
@@ -175,8 +184,7 @@ static int build_message(lua_State *L)
 struct tg_call *fixture_call(struct script_fixture *fx, uint64_t wall_ms)
 {
     int before = fx->done;
-    struct tg_call *call =
-        tg_call_create(fx->generation, TG_CALL_HOOK, 0, wall_ms, on_done, fx);
+    struct tg_call *call = tg_call_create(fx->generation, TG_CALL_HOOK, 0, wall_ms, on_done, fx);
 
     assert_non_null(call);
     call->hook = TG_HOOK_MESSAGE;

@@ -15,6 +15,7 @@
 struct script_fixture {
     char dir[64]; /* removed at the end */
     uv_loop_t loop;
+    uv_timer_t tick;
     struct tg_script_env env;
     struct tg_source *source;
     struct tg_generation *generation;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "connection/connection.h"
+#include "connection/redact.h"
 #include "script/api/api.h"
 #include "script/call.h"
 #include "script/view.h"
@@ -110,13 +111,14 @@ static void add_fields(lua_State *L, int index, struct line *line)
         line->fields[line->count++] = tg_log_bool("omitted", true);
 }
 
-static void add_origin(lua_State *L, struct line *line)
+/* The connection that the script runs for, or NULL. */
+static const struct tg_conn *add_origin(lua_State *L, struct line *line)
 {
     const struct tg_generation *generation = tg_generation_of(L);
     const struct tg_call *call = tg_call_current(L);
     line->fields[line->count++] = tg_log_str("policy", generation->version);
     if (call == NULL)
-        return;
+        return NULL;
     const struct tg_conn *conn = tg_api_conn(L, call->conn_serial);
     if (conn != NULL) {
         tg_conn_id_text(conn, line->id);
@@ -124,6 +126,7 @@ static void add_origin(lua_State *L, struct line *line)
     }
     if (call->run != NULL)
         line->fields[line->count++] = tg_log_str("run", tg_run_id(call->run));
+    return conn;
 }
 
 static int write_line(lua_State *L, enum tg_log_level level, const char *name)
@@ -137,7 +140,7 @@ static int write_line(lua_State *L, enum tg_log_level level, const char *name)
     if (!tg_log_enabled(level))
         return 0;
     const char *message = lua_tolstring(L, 1, &len);
-    add_origin(L, &line);
+    const struct tg_conn *conn = add_origin(L, &line);
     line.fields[line.count++] =
         tg_log_strn("message", message, tg_utf8_cut(message, len, MESSAGE_BYTES_MAX));
     lua_settop(L, 2);
@@ -147,7 +150,8 @@ static int write_line(lua_State *L, enum tg_log_level level, const char *name)
     }
     if (lua_istable(L, 2))
         add_fields(L, 2, &line);
-    tg_log_write(level, "policy.log", line.fields, line.count);
+    tg_redact_log(conn == NULL ? NULL : tg_conn_request(conn), level, "policy.log", line.fields,
+                  line.count);
     return 0;
 }
 

@@ -38,19 +38,32 @@ static void each_is_found_by_its_own_id(void **state)
 static void one_too_many_is_turned_away_with_503(void **state)
 {
     struct bench *b = *state;
-    b->options.max_connections = 2;
+    struct tg_admission *admission;
+    struct tg_admission_options limits = {.max_connections = 2};
+    assert_int_equal(tg_admission_create(&admission, &limits), TG_ERR_OK);
+    b->options.admission = admission;
     bench_start(b);
     struct bench_client *first = bench_ready(b);
     (void)bench_ready(b);
     struct bench_client *third = bench_connect(b);
+    bench_turns(b, 3);
+    assert_int_equal(third->len, 0); /* its request is awaited, so that it can read the answer */
+    bench_request(b, third, "");
     bench_read_head(b, third);
     assert_int_equal(third->status, 503);
     assert_non_null(strstr(third->head, "Retry-After: "));
+    assert_string_not_equal(third->id, "");
+    BENCH_UNTIL(b, third->eof || third->reset);
+    assert_false(third->reset);
     assert_int_equal(tg_hub_count(b->hub), 2);
     assert_int_equal(tg_counter_get(&b->metrics->handshakes_refused), 1);
     bench_close_client(first);
     BENCH_UNTIL(b, tg_hub_count(b->hub) == 1);
     (void)bench_ready(b);
+    assert_int_equal(tg_admission_count(admission), 2);
+    bench_stop(b);
+    assert_int_equal(tg_admission_count(admission), 0);
+    tg_admission_destroy(admission);
 }
 
 static void allowed_origins(void **state)

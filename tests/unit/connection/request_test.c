@@ -22,7 +22,7 @@ static struct tg_http *parse(const char *text)
 static struct tg_request *keep(const char *text)
 {
     struct tg_http *http = parse(text);
-    struct tg_request *request = tg_request_create(http, "127.0.0.1:54321");
+    struct tg_request *request = tg_request_create(http, "127.0.0.1:54321", NULL);
     tg_http_destroy(http); /* nothing may point into it */
     assert_non_null(request);
     return request;
@@ -68,7 +68,7 @@ static void no_headers_and_no_memory(void **state)
     tg_free(request);
     struct tg_http *http = parse("GET / HTTP/1.0\r\n\r\n");
     (void)tg_memory_fail_after(0, 1);
-    request = tg_request_create(http, "");
+    request = tg_request_create(http, "", NULL);
     (void)tg_memory_fail_after(-1, 0);
     assert_null(request);
     tg_http_destroy(http);

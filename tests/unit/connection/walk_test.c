@@ -33,7 +33,7 @@
 #define MAX_MESSAGE 300
 #define STREAM_SIZE 16384
 #define RUNS 32
-#define STEPS 60
+#define STEPS 80
 
 static uint64_t current_seed;
 
@@ -75,6 +75,7 @@ struct walk {
     int numbered;        /* messages "m" in the stream */
     int delivered;       /* of these, seen by the hook; the next must have this number */
     bool hostile;        /* a broken frame is in the stream */
+    bool rough;          /* anybody may end it at any moment; gentle walks get further */
     bool settling;       /* nothing bad happens any more */
     struct tg_run *runs[RUNS];
     int run_count;
@@ -94,14 +95,16 @@ static struct tg_hook_result some_result(struct walk *w, enum tg_hook hook)
         result.agent = agents[w->settling ? 1 : draw(3)];
     if (w->settling)
         return result;
+    if (hook == TG_HOOK_PREPARE && chance(50))
+        result = bench_degraded(chance(50) ? "down" : NULL);
+    if (!w->rough)
+        return result;
     if (hook == TG_HOOK_REAUTHENTICATE && chance(10))
         result.user_id = "eve";
     if ((hook == TG_HOOK_AUTHENTICATE || hook == TG_HOOK_REAUTHENTICATE) && chance(30))
         result.expires_at = (double)(tg_clock_wall_ms() + draw(20)) / 1000.0;
     if (hook == TG_HOOK_AUTHENTICATE && chance(10))
         result.verdict = TG_VERDICT_NEED_MESSAGE;
-    if (hook == TG_HOOK_PREPARE && chance(50))
-        result = bench_degraded(chance(50) ? "down" : NULL);
     if (chance(4))
         result = bench_denied(chance(50) ? "no" : NULL);
     if (chance(2))
@@ -147,7 +150,7 @@ static bool on_hook(struct bench *b, struct tg_conn *conn, enum tg_hook hook)
         check_message(w, &b->asks[b->ask_count - 1]);
     if (hook == TG_HOOK_CLOSED)
         assert_true(tg_state_is_final(tg_conn_state(conn)));
-    if (!w->settling && chance(2))
+    if (w->rough && !w->settling && chance(2))
         end_somehow(conn);
     if (!w->settling && chance(10))
         (void)!tg_conn_send_text(conn, "{\"type\":\"said\"}", 15);
@@ -316,17 +319,17 @@ static void write_stream(struct walk *w)
                                   "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     static const char junk[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    const char *head = chance(96) ? upgrade : junk;
+    const char *head = !w->rough || chance(96) ? upgrade : junk;
     w->hostile = head == junk;
     w->stream_len = strlen(head);
     memcpy(w->stream, head, w->stream_len);
     int messages = (int)draw(60);
     for (int i = 0; i < messages; i++) {
-        if (chance(1))
+        if (w->rough && chance(1))
             put_broken(w);
         put_something(w);
     }
-    if (chance(20)) {
+    if (w->rough && chance(20)) {
         w->hostile = true; /* nothing is owed to one who leaves */
         put(w, 0x88, "\x03\xe8", 2);
     }
@@ -548,7 +551,7 @@ static void late_answer(struct tg_conn *conn)
 static void server_step(struct walk *w, struct tg_conn *conn)
 {
     static const char text[400] = {'x'};
-    switch (draw(12)) {
+    switch (w->rough ? draw(12) : 4 + draw(8)) {
     case 0:
         end_somehow(conn);
         break;
@@ -584,12 +587,12 @@ static void step(struct walk *w)
         answer_pending(w);
     else if (what < 85)
         agent_step(w);
-    else if (what < 87)
+    else if (what < 87 && w->rough)
         client_misbehaves(w);
     else if (what < 92 && conn != NULL)
         server_step(w, conn);
-    else if (what < 94)
-        (void)usleep(1000 * draw(4)); /* time passes, and the loop does not notice yet */
+    else if (what < 95)
+        (void)usleep(500 * draw(6)); /* time passes, and the loop does not notice yet */
     if (chance(80))
         turn(w);
 }
@@ -638,14 +641,18 @@ static void draw_options(struct walk *w, struct tg_runs_options *runs)
                                &o->close_timeout_ms,     &o->expiry_notice_ms, &o->prepare_retry_ms,
                                &o->outbox_timeout_ms};
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
-        *times[i] = chance(50) ? 1 + draw(20) : 10000;
+        *times[i] = w->rough && chance(50) ? 1 + draw(20) : 10000;
+    if (chance(70))
+        o->idle_after_ms = 1 + draw(3);
+    if (chance(80))
+        o->prepare_retry_ms = 1 + draw(3);
     o->close_timeout_ms = 1 + draw(20); /* waited for at the end of many walks */
     o->prepare_retry_max_ms = o->prepare_retry_ms * 4;
     o->max_message = MAX_MESSAGE;
     o->inbox_messages = 1 + draw(6);
     o->inbox_bytes = chance(50) ? 200 : 20000;
-    o->outbox_bytes = chance(30) ? 400 + draw(1000) : 200000;
-    o->strict = chance(10);
+    o->outbox_bytes = w->rough && chance(40) ? 400 + draw(1000) : 200000;
+    o->strict = w->rough && chance(10);
     *runs = (struct tg_runs_options){
         .max_per_connection = 1 + draw(4),
         .timeout_ms = chance(50) ? 1 + draw(10) : 0,
@@ -696,6 +703,7 @@ static void walk(struct walk *w, uint64_t seed)
     random_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
     memset(w, 0, sizeof *w);
     w->next_event = 1;
+    w->rough = chance(60);
     bench_init(&w->bench);
     draw_options(w, &options);
     w->bench.on_hook = on_hook;
@@ -741,8 +749,8 @@ static void random_walks(void **state)
 {
     struct walk *w = *state;
     uint64_t first = number_from("TG_WALK_SEED", tg_clock_wall_ms() % 100000000);
-    uint64_t sequences = number_from("TG_WALK_SEQUENCES", 4000);
-    uint64_t until_ms = bench_now_ms() + 9000;
+    uint64_t sequences = number_from("TG_WALK_SEQUENCES", 2500);
+    uint64_t until_ms = bench_now_ms() + 7000;
     uint64_t done = 0;
     while (done < sequences && bench_now_ms() < until_ms)
         walk(w, first + done++);
@@ -751,13 +759,18 @@ static void random_walks(void **state)
     finished = true;
 }
 
+static void on_line(void *ctx, enum tg_log_level level, const char *line, size_t len)
+{
+    (void)ctx, (void)level, (void)line, (void)len;
+}
+
 static int setup(void **state)
 {
     (void)signal(SIGABRT, on_abort);
     if (__sanitizer_set_death_callback != NULL)
         __sanitizer_set_death_callback(tell_seed);
     tg_log_configure(TG_LOG_ERROR, TG_LOG_TEXT);
-    tg_log_set_sink(NULL, NULL);
+    tg_log_set_sink(on_line, NULL);
     *state = calloc(1, sizeof(struct walk));
     return *state == NULL ? -1 : 0;
 }

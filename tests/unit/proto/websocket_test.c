@@ -20,19 +20,29 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/metrics.h"
+#include "proto/deflate.h"
 #include "proto/websocket.h"
 
 #define MESSAGE_MAX 300
 
+/* Server or client; with D permessage-deflate is agreed on, with T context takeover as well. */
+enum side { S, C, SD, CD, ST, CT };
+
 struct row {
     const char *name; /* section and rule */
-    enum tg_ws_role role;
+    enum side side;
     const char *bytes;
-    const char *events; /* "more" at the end: in the middle of a message */
+    const char *events; /* "more" at the end: it holds memory, as in the middle of a message */
 };
 
-#define S TG_WS_SERVER
-#define C TG_WS_CLIENT
+#define A10 "aaaaaaaaaa"
+#define A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 A10
+#define A300 A100 A100 A100
+#define E10                                                                                        \
+    "000000ffff 000000ffff 000000ffff 000000ffff 000000ffff 000000ffff 000000ffff 000000ffff "     \
+    "000000ffff 000000ffff "
+#define E60 E10 E10 E10 E10 E10 E10
 
 static const struct row rows[] = {
     /* §5.7 has these as examples. */
@@ -150,10 +160,64 @@ static const struct row rows[] = {
     {"10.4 fragments over the limit", C, "02 02 'ab' 00 7e 012b", "fault 1009"},
     {"10.4 protocol before size", C, "c2 7f 7fffffffffffffff", "fault 1002"},
     {"10.4 a ping does not count", C, "02 01 'a' 89 01 'p' 80 01 'b'", "ping p;binary ab;"},
-};
 
-#undef S
-#undef C
+    /* RFC 7692. The payloads are those of its §7.2.3. */
+    {"7692-7.2.3.1 a compressed message", CD, "c1 07 f248cdc9c90700", "text Hello;"},
+    {"7692-7.2.3.1 masked", SD, "c1 87 37fa213d c5b2ecf4fefd21", "text Hello;"},
+    {"7692-7.2.3.1 binary", SD, "c2 87 00000000 f248cdc9c90700", "binary Hello;"},
+    {"7692-7.2.3.1 fragmented", CD, "41 03 f248cd 80 04 c9c90700", "text Hello;"},
+    {"7692-7.2.3.1 in three", SD, "41 81 00000000 f2 00 80 00000000 80 86 00000000 48cdc9c90700",
+     "text Hello;"},
+    {"7692-7.2.3.2 the window is kept", CT, "c1 07 f248cdc9c90700 c1 05 f200110000",
+     "text Hello;text Hello;more"},
+    {"7692-7.2.3.2 over a message that is not compressed", CT,
+     "c1 07 f248cdc9c90700 81 01 'x' 41 01 f2 80 04 00110000", "text Hello;text x;text Hello;more"},
+    {"7692-7.2.3.2 the window is not kept", CD, "c1 07 f248cdc9c90700 c1 05 f200110000",
+     "text Hello;fault 1002"},
+    {"7692-7.2.3.3 a block without compression", CD, "c1 0b 000500faff48656c6c6f00", "text Hello;"},
+    {"7692-7.2.3.4 a final block", CT, "c1 08 f348cdc9c9070000 c1 05 f200110000",
+     "text Hello;text Hello;more"},
+    {"7692-7.2.3.5 two blocks", CD, "c1 0d f24805000000ffffcac9c90700", "text Hello;"},
+    {"7692-7.2.3.6 an empty message", CD, "c1 01 00", "text ;"},
+    {"7692-7.2.3.6 an empty message without a byte", SD, "c2 80 00000000", "binary ;"},
+    {"7692-7.2.3.6 an empty message in fragments", CD, "41 00 00 00 80 01 00 c1 07 f248cdc9c90700",
+     "text ;text Hello;"},
+    {"7692-6 messages may be uncompressed", CD, "81 01 'a' c1 07 f248cdc9c90700 81 01 'b'",
+     "text a;text Hello;text b;"},
+    {"7692-6.1 control frames between fragments", CD,
+     "41 03 f248cd 89 01 'p' 00 02 c9c9 8a 01 'q' 80 02 0700", "ping p;pong q;text Hello;"},
+    {"7692-6.1 a close between fragments", CD, "41 03 f248cd 88 02 03e8", "close 1000 ;"},
+    {"7692-6.1 a close behind a message", CT, "c1 07 f248cdc9c90700 88 00",
+     "text Hello;close 1005 ;"},
+    {"7692-6.1 RSV1 on a continuation", CD, "41 03 f248cd c0 04 c9c90700", "fault 1002"},
+    {"7692-6.1 RSV1 on a continuation only", CD, "01 01 'a' c0 01 'b'", "fault 1002"},
+    {"7692-6.1 RSV1 on a ping", CD, "c9 00", "fault 1002"},
+    {"7692-6.1 RSV1 on a pong", ST, "ca 80 00000000", "fault 1002"},
+    {"7692-6.1 RSV1 on a close", CD, "c8 02 03e8", "fault 1002"},
+    {"7692-6 RSV2", CD, "e1 07 f248cdc9c90700", "fault 1002"},
+    {"7692-6 RSV3 alone", CD, "91 00", "fault 1002"},
+    {"7692-6 RSV1 when nothing was agreed on", C, "c1 07 f248cdc9c90700", "fault 1002"},
+    {"7692-7.2.2 the reserved block type", CD, "c1 01 07", "fault 1002"},
+    {"7692-7.2.2 a message and a broken one", CT, "c1 07 f248cdc9c90700 c1 04 00050005",
+     "text Hello;fault 1002"},
+    {"7692-7.2.2 cut off", CD, "c1 06 f248cdc9c907", "fault 1002"},
+    {"7692-7.2.2 cut off in a fragment", CD, "41 03 f248cd 80 01 c9", "fault 1002"},
+    {"7692-7.2.2 waiting for the rest", CD, "41 03 f248cd", "more"},
+    {"7692-7.2.2 inflated text is not UTF-8", CD, "c1 07 000100feffff00", "fault 1007"},
+    {"7692-7.2.2 at its first bad byte", CD, "41 06 000200fdffff", "fault 1007"},
+    {"7692-7.2.2 inflated binary need not be", CD, "c2 07 000100feffff00", "binary \\xff;"},
+    {"7692-7.2.2 a character over two fragments", CD, "41 06 000200fdffc3 80 02 a900",
+     "text \\xc3\\xa9;"},
+    {"7692-7.2.2 ends in a character", CD, "c1 07 000100feffc300", "fault 1007"},
+    {"bad text comes before what is broken behind it", CD, "c1 07 000100feffff07", "fault 1007"},
+    {"as big as allowed when inflated", CD, "c2 08 4a4c1c05c4020000", "binary " A300 ";"},
+    {"too big when inflated", CD, "c2 08 4a4c1c0544030000", "fault 1009"},
+    {"too big in its first fragment", CD, "42 08 4a4c1c0544030000", "fault 1009"},
+    {"bad text comes before too big", CD, "c1 0a 4a4c1c054482ff0000 00", "fault 1007"},
+    {"bad text behind too big", CD, "c1 0a 4a4c1c05c402ff000000", "fault 1009"},
+    {"too big a frame of a small message", CD, "c2 7e 012d" E60 "00", "binary ;"},
+    {"too big a frame that is not compressed", CD, "82 7e 012d", "fault 1009"},
+};
 
 struct run {
     char events[4096];
@@ -255,13 +319,31 @@ static enum tg_err feed_piece(struct tg_ws *ws, struct run *run, const uint8_t *
     return err;
 }
 
+static enum tg_err create(struct tg_ws **out, const struct row *row, struct run *run)
+{
+    static const struct tg_deflate_tuning tuning = {.level = 6, .memory_level = 8};
+    struct tg_deflate_way way = {row->side >= ST, TG_DEFLATE_BITS_MAX};
+    struct tg_deflate_agreement agreed = {way, way};
+    enum tg_ws_role role = row->side % 2 == 0 ? TG_WS_SERVER : TG_WS_CLIENT;
+    enum tg_err err = tg_ws_create(out, role, MESSAGE_MAX, &callbacks, run);
+
+    if (err != TG_ERR_OK || row->side < SD)
+        return err;
+    err = tg_ws_use_deflate(*out, &agreed, &tuning, NULL);
+    if (err != TG_ERR_OK) {
+        tg_ws_destroy(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
 /* Splits at `cut` (0: not at all; SIZE_MAX: everywhere). */
 static void run_row(const struct row *row, const uint8_t *bytes, size_t len, size_t cut, bool pause)
 {
     struct run run = {.pause = pause};
     struct tg_ws *ws;
 
-    assert_int_equal(tg_ws_create(&ws, row->role, MESSAGE_MAX, &callbacks, &run), TG_ERR_OK);
+    assert_int_equal(create(&ws, row, &run), TG_ERR_OK);
     assert_int_equal(tg_ws_held(ws), 0);
     if (cut == SIZE_MAX) {
         for (size_t i = 0; i < len && !run.over; i++)
@@ -320,7 +402,7 @@ static void *run_starved(void *arg)
     enum tg_err err;
 
     tg_memory_fail_after(starved->successes, 0);
-    err = tg_ws_create(&ws, starved->row->role, MESSAGE_MAX, &callbacks, &run);
+    err = create(&ws, starved->row, &run);
     for (size_t i = 0; starved->piecewise && i < len && err == TG_ERR_OK && !run.over; i++)
         err = feed_piece(ws, &run, bytes + i, 1);
     if (!starved->piecewise && err == TG_ERR_OK)
@@ -529,6 +611,203 @@ static void test_encode_close(void **state)
     tg_buffer_fini(&wire);
 }
 
+struct pair {
+    struct tg_ws *server;
+    struct tg_ws *client;
+    struct tg_metrics *metrics; /* the server's */
+    struct expected expected;   /* by the client */
+};
+
+static const struct tg_ws_callbacks want = {on_expected, on_ping, on_pong, on_close};
+
+static void open_pair(struct pair *pair, struct tg_deflate_agreement agreed, size_t min_size)
+{
+    struct tg_deflate_tuning tuning = {.level = 6, .memory_level = 8, .min_size = min_size};
+
+    *pair = (struct pair){.metrics = tg_xcalloc(1, sizeof *pair->metrics)};
+    assert_int_equal(
+        tg_ws_create(&pair->server, TG_WS_SERVER, (size_t)1 << 22, &want, &pair->expected),
+        TG_ERR_OK);
+    assert_int_equal(
+        tg_ws_create(&pair->client, TG_WS_CLIENT, (size_t)1 << 22, &want, &pair->expected),
+        TG_ERR_OK);
+    assert_int_equal(tg_ws_use_deflate(pair->server, &agreed, &tuning, pair->metrics), TG_ERR_OK);
+    assert_int_equal(tg_ws_use_deflate(pair->client, &agreed, &tuning, NULL), TG_ERR_OK);
+}
+
+static void close_pair(struct pair *pair)
+{
+    tg_ws_destroy(pair->server);
+    tg_ws_destroy(pair->client);
+    tg_free(pair->metrics);
+}
+
+/* Sends to the other side in pieces; returns the first byte and the size of what went over the wire. */
+static uint8_t pass_on(struct pair *pair, bool from_server, const uint8_t *data, size_t len,
+                       size_t *wire_len)
+{
+    struct tg_ws *from = from_server ? pair->server : pair->client;
+    struct tg_ws *to = from_server ? pair->client : pair->server;
+    struct tg_buffer wire = TG_BUFFER_INIT;
+    struct tg_ws_fault fault;
+
+    assert_int_equal(tg_buffer_append(&wire, "before", 6), TG_ERR_OK);
+    assert_int_equal(tg_ws_encode_message(from, &wire, TG_WS_BINARY, data, len), TG_ERR_OK);
+    assert_memory_equal(tg_buffer_head(&wire), "before", 6);
+    pair->expected = (struct expected){data, len, 0};
+    for (size_t at = 6, piece = 1; at < wire.len; at += piece, piece = piece * 3 % 5001 + 1) {
+        size_t consumed;
+        if (piece > wire.len - at)
+            piece = wire.len - at;
+        assert_int_equal(tg_ws_feed(to, tg_buffer_head(&wire) + at, piece, &consumed, &fault),
+                         TG_ERR_OK);
+        assert_int_equal(consumed, piece);
+    }
+    assert_int_equal(pair->expected.times, 1);
+    *wire_len = wire.len - 6;
+    uint8_t first = tg_buffer_head(&wire)[6];
+    tg_buffer_fini(&wire);
+    return first;
+}
+
+/* Both directions, every kind of agreement; without takeover nothing is held between messages. */
+static void test_compressed_round_trips(void **state)
+{
+    static const size_t lengths[] = {0, 1, 60, 99, 100, 125, 126, 5000, 65536, 300000};
+
+    (void)state;
+    for (unsigned i = 0; i < 4 * 7; i++) {
+        struct tg_deflate_agreement agreed = {{(i & 1) != 0, (uint8_t)(9 + i / 4)},
+                                              {(i & 2) != 0, (uint8_t)(15 - i / 4)}};
+        struct pair pair;
+        open_pair(&pair, agreed, 100);
+        for (size_t j = 0; j < 2 * sizeof lengths / sizeof lengths[0]; j++) {
+            size_t len = lengths[j / 2];
+            uint8_t *data = malloc(len + 1);
+            size_t wire_len;
+            for (size_t k = 0; k < len; k++)
+                data[k] = (uint8_t)(k % 50 + k / 1000);
+            uint8_t first = pass_on(&pair, j % 2 == 0, data, len, &wire_len);
+            assert_int_equal(first, len >= 100 ? 0xc2 : 0x82);
+            assert_true(len < 100 || wire_len < len);
+            free(data);
+        }
+        assert_int_equal(tg_ws_held(pair.server) > 0, (i & 3) != 0);
+        assert_int_equal(tg_ws_held(pair.client) > 0, (i & 3) != 0);
+        close_pair(&pair);
+    }
+}
+
+/* What does not get smaller is sent as it is; with takeover it must go through the window. */
+static void test_noise_is_not_compressed(void **state)
+{
+    uint8_t data[2000];
+    size_t wire_len;
+
+    (void)state;
+    for (uint32_t i = 0, seed = 1; i < sizeof data; i++, seed = seed * 1664525 + 1013904223)
+        data[i] = (uint8_t)(seed >> 24);
+    for (int takeover = 0; takeover < 2; takeover++) {
+        struct tg_deflate_way way = {takeover, 15};
+        struct pair pair;
+        open_pair(&pair, (struct tg_deflate_agreement){way, way}, 0);
+        assert_int_equal(pass_on(&pair, true, data, sizeof data, &wire_len),
+                         takeover ? 0xc2 : 0x82);
+        assert_int_equal(pass_on(&pair, true, data, sizeof data, &wire_len),
+                         takeover ? 0xc2 : 0x82);
+        assert_int_equal(wire_len < 100, takeover);
+        close_pair(&pair);
+    }
+}
+
+static void test_compression_is_counted(void **state)
+{
+    struct tg_deflate_way way = {false, 15};
+    uint8_t data[1000] = {0};
+    size_t out;
+    size_t in;
+    struct pair pair;
+
+    (void)state;
+    open_pair(&pair, (struct tg_deflate_agreement){way, way}, 0);
+    (void)pass_on(&pair, true, data, sizeof data, &out);
+    (void)pass_on(&pair, false, data, sizeof data, &in);
+    tg_counter(*bytes)[2] = pair.metrics->compression_bytes;
+    assert_int_equal(tg_counter_get(&bytes[TG_OUT][TG_PLAIN]), 1000);
+    assert_int_equal(tg_counter_get(&bytes[TG_OUT][TG_COMPRESSED]), out - 2);
+    assert_int_equal(tg_counter_get(&bytes[TG_IN][TG_PLAIN]), 1000);
+    assert_int_equal(tg_counter_get(&bytes[TG_IN][TG_COMPRESSED]), in - 6);
+    close_pair(&pair);
+}
+
+/* What could not be compressed leaves no trace of itself. */
+static void test_encoding_starved(void **state)
+{
+    uint8_t data[500] = {0};
+    long n = 0;
+    enum tg_err err = TG_ERR_NOMEM;
+
+    (void)state;
+    for (; err != TG_ERR_OK; n++) {
+        struct tg_deflate_way way = {true, 15};
+        struct tg_buffer out = TG_BUFFER_INIT;
+        struct pair pair;
+        size_t wire_len;
+        open_pair(&pair, (struct tg_deflate_agreement){way, way}, 0);
+        tg_memory_fail_after(n, 0);
+        err = tg_ws_encode_message(pair.server, &out, TG_WS_BINARY, data, sizeof data);
+        tg_memory_fail_after(-1, 0);
+        if (err != TG_ERR_OK) {
+            assert_int_equal(err, TG_ERR_NOMEM);
+            assert_int_equal(out.len, 0);
+            assert_int_equal(pass_on(&pair, true, data, sizeof data, &wire_len), 0xc2);
+        }
+        tg_buffer_fini(&out);
+        close_pair(&pair);
+    }
+    assert_true(n > 5);
+}
+
+/* A mebibyte of zeros in a kibibyte: stops at the limit, and holds nothing after. */
+static void test_bomb(void **state)
+{
+    enum { BOMB = 1 << 20 };
+    static const struct tg_deflate_tuning tuning = {.level = 9, .memory_level = 8};
+    struct tg_deflate_way way = {false, 15};
+    struct tg_deflate_agreement agreed = {way, way};
+    struct tg_buffer wire = TG_BUFFER_INIT;
+    struct run run = {.pause = false};
+    struct tg_ws_fault fault;
+    struct tg_ws *client;
+    struct tg_ws *server;
+    uint8_t *zeros = calloc(1, BOMB);
+    size_t largest = 0;
+    size_t consumed;
+    enum tg_err err = TG_ERR_OK;
+
+    (void)state;
+    assert_int_equal(tg_ws_create(&client, TG_WS_CLIENT, 0, &callbacks, &run), TG_ERR_OK);
+    assert_int_equal(tg_ws_create(&server, TG_WS_SERVER, 10000, &callbacks, &run), TG_ERR_OK);
+    assert_int_equal(tg_ws_use_deflate(client, &agreed, &tuning, NULL), TG_ERR_OK);
+    assert_int_equal(tg_ws_use_deflate(server, &agreed, &tuning, NULL), TG_ERR_OK);
+    assert_int_equal(tg_ws_encode_message(client, &wire, TG_WS_BINARY, zeros, BOMB), TG_ERR_OK);
+    free(zeros);
+    assert_true(wire.len < 1100);
+    for (size_t at = 0; at < wire.len && err == TG_ERR_OK; at++) {
+        err = tg_ws_feed(server, tg_buffer_head(&wire) + at, 1, &consumed, &fault);
+        largest = tg_ws_held(server) > largest ? tg_ws_held(server) : largest;
+        assert_true(at < 100);
+    }
+    assert_int_equal(err, TG_ERR_LIMIT);
+    assert_int_equal(fault.code, 1009);
+    assert_int_equal(tg_ws_held(server), 0);
+    assert_in_range(largest, 5000, 80000); /* the stream of zlib, the window, the message */
+    assert_int_equal(run.len, 0);
+    tg_ws_destroy(client);
+    tg_ws_destroy(server);
+    tg_buffer_fini(&wire);
+}
+
 static void test_close_codes(void **state)
 {
     (void)state;
@@ -549,6 +828,11 @@ int main(void)
         cmocka_unit_test(test_memory_grows_with_bytes),
         cmocka_unit_test(test_encode),
         cmocka_unit_test(test_encode_close),
+        cmocka_unit_test(test_compressed_round_trips),
+        cmocka_unit_test(test_noise_is_not_compressed),
+        cmocka_unit_test(test_compression_is_counted),
+        cmocka_unit_test(test_encoding_starved),
+        cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_close_codes),
     };
 

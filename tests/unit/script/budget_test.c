@@ -63,14 +63,15 @@ static const char *const endless[] = {
     "coroutine.wrap(function() while true do pcall(function() while true do end end) end end)()",
     "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
     "while true do pcall(coroutine.wrap(function() error('x') end)) end",
-    "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end "
-    "while true do pcall(function() return t[1] end) end",
+    ("local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k + 1] end "
+     "while true do pcall(function() return t[1] end) end"),
     "local t = {} t = setmetatable(t, {__index = function() while true do end end}) return t.x",
     "table.sort({3, 2, 1}, function() while true do end end)",
     "('x'):gsub('x', function() while true do end end)",
     "local t = setmetatable({}, {__tostring = function() while true do end end}) tostring(t)",
-    "error(setmetatable({}, {__tostring = function() while true do end end}), print(setmetatable({}, "
-    "{__tostring = function() while true do end end})))",
+    ("error(setmetatable({}, {__tostring = function() while true do end end}), "
+     "print(setmetatable({}, "
+     "{__tostring = function() while true do end end})))"),
     "load(function() while true do end end)",
     "while true do load('return 1') end",
     "while true do setmetatable({}, {}) end",

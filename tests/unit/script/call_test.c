@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/memory.h"
 #include "support/script_fixture.h"
 
 static struct script_fixture fx;
@@ -87,11 +88,12 @@ static void error_objects_are_never_asked_for_text(void **state)
 static void memory_over_the_limit_ends_the_call_only(void **state)
 {
     (void)state;
-    fixture_load_body(&fx, "local t = {} for i = 1, 1e8 do t[i] = ('x'):rep(1e6) .. i end");
+    fx.env.memory_max = (size_t)2 << 20;
+    fixture_load_body(&fx, "local s = ('x'):rep(1e5) while true do s = s .. s end");
     for (int i = 0; i < 3; i++) {
         assert_null(fixture_call(&fx, 0));
         assert_int_equal(fx.outcome, TG_CALL_MEMORY);
-        assert_text_has(fx.text, "out of memory: the policy may use 16384KiB");
+        assert_text_has(fx.text, "out of memory: the policy may use 2048KiB");
         assert_true(fx.generation->memory_used < fx.generation->memory_max / 2);
     }
 }
@@ -155,12 +157,13 @@ static void a_call_waits_in_every_place(void **state)
         "local ok, v = pcall(function() return (wait()) end) return ok and v",
         "local ok, v = xpcall(function() return (wait()) end, print) return ok and v",
         "local co = coroutine.wrap(function() return (wait()) end) return co()",
-        "local co = coroutine.create(function() return (wait()) end) "
-        "local ok, v = coroutine.resume(co) return ok and coroutine.status(co) == 'dead' and v",
-        "local co = coroutine.wrap(function() local i = coroutine.wrap(function() return (wait()) end) "
-        "return (i()) end) return co()",
-        "local co = coroutine.wrap(function() coroutine.yield(1) coroutine.yield(wait()) end) "
-        "co() return co()",
+        ("local co = coroutine.create(function() return (wait()) end) "
+         "local ok, v = coroutine.resume(co) return ok and coroutine.status(co) == 'dead' and v"),
+        ("local co = coroutine.wrap(function() local i = coroutine.wrap(function() return (wait()) "
+         "end) "
+         "return (i()) end) return co()"),
+        ("local co = coroutine.wrap(function() coroutine.yield(1) coroutine.yield(wait()) end) "
+         "co() return co()"),
         "local co = coroutine.wrap(function() local _, v = pcall(wait) return v end) return co()",
         "for v in coroutine.wrap(function() coroutine.yield(wait()) end) do return v end",
         "return setmetatable({}, {__index = function() return (wait()) end}).x",
@@ -185,7 +188,8 @@ static void where_nothing_can_wait_a_wait_is_cancelled_and_raises(void **state)
         "table.sort({3, 1, 2}, function(a, b) wait() return a < b end)",
         "('x'):gsub('x', function() wait() end)",
         "table.sort({3, 1, 2}, function(a, b) coroutine.wrap(wait)() return a < b end)",
-        "coroutine.wrap(function() table.sort({3, 1}, function() coroutine.wrap(wait)() end) end)()",
+        ("coroutine.wrap(function() table.sort({3, 1}, function() coroutine.wrap(wait)() end) "
+         "end)()"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
@@ -221,21 +225,25 @@ static void scripts_cannot_reach_a_coroutine_of_the_host(void **state)
 static void coroutines_of_scripts_behave_as_in_lua(void **state)
 {
     static const char *const bodies[] = {
-        "local co = coroutine.create(function(a) local b = coroutine.yield(a + 1) return b * 2 end) "
-        "local _, x = coroutine.resume(co, 1) local _, y = coroutine.resume(co, 10) "
-        "return x == 2 and y == 20 and coroutine.status(co) == 'dead'",
-        "local co = coroutine.create(function() error('oops') end) local ok, e = coroutine.resume(co) "
-        "return not ok and e:find('oops') ~= nil",
-        "local co = coroutine.create(function() end) coroutine.resume(co) "
-        "return select('#', coroutine.resume(co)) == 2 and select(1, coroutine.resume(co)) == false",
+        ("local co = coroutine.create(function(a) local b = coroutine.yield(a + 1) return b * 2 "
+         "end) "
+         "local _, x = coroutine.resume(co, 1) local _, y = coroutine.resume(co, 10) "
+         "return x == 2 and y == 20 and coroutine.status(co) == 'dead'"),
+        ("local co = coroutine.create(function() error('oops') end) local ok, e = "
+         "coroutine.resume(co) "
+         "return not ok and e:find('oops') ~= nil"),
+        ("local co = coroutine.create(function() end) coroutine.resume(co) "
+         "return select('#', coroutine.resume(co)) == 2 and select(1, coroutine.resume(co)) == "
+         "false"),
         "return select('#', coroutine.resume(coroutine.create(function() end))) == 1",
-        "local e = {} local ok, got = pcall(coroutine.wrap(function() error(e) end)) "
-        "return not ok and got == e",
-        "local n = 0 for i in coroutine.wrap(function() for i = 1, 5 do coroutine.yield(i) end end) "
-        "do n = n + i end return n == 15",
+        ("local e = {} local ok, got = pcall(coroutine.wrap(function() error(e) end)) "
+         "return not ok and got == e"),
+        ("local n = 0 for i in coroutine.wrap(function() for i = 1, 5 do coroutine.yield(i) end "
+         "end) "
+         "do n = n + i end return n == 15"),
         "return not pcall(coroutine.create, 1) and not pcall(coroutine.resume, {})",
-        "local co co = coroutine.create(function() return coroutine.running() == co end) "
-        "local _, same = coroutine.resume(co) return same",
+        ("local co co = coroutine.create(function() return coroutine.running() == co end) "
+         "local _, same = coroutine.resume(co) return same"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
@@ -295,7 +303,8 @@ static void cancelling_a_running_call_ends_it_at_its_return(void **state)
     assert_int_equal(fx.generation->call_count, 0);
     fixture_load_body(&fx, "wait() time.sleep(100) error('after')");
     victim = tg_call_create(fx.generation, TG_CALL_HOOK, 0, 1000, never_done, &fx);
-    tg_call_start(victim, build_with_cancel, NULL); /* ends at its next wait, and the wait is undone */
+    tg_call_start(victim, build_with_cancel,
+                  NULL); /* ends at its next wait, and the wait is undone */
     assert_int_equal(fx.generation->call_count, 0);
 }
 
@@ -358,6 +367,38 @@ static void a_builder_that_fails_ends_the_call(void **state)
     assert_int_equal(lua_gettop(fx.generation->L), 0);
 }
 
+static void count_done(struct tg_call *call, enum tg_call_outcome outcome, int results,
+                       const char *error_text, const char *traceback)
+{
+    (void)results;
+    (void)traceback;
+    assert_true(outcome == TG_CALL_OK || error_text != NULL);
+    *(int *)call->owner = (int)outcome;
+}
+
+/* From the n-th allocation on all fail, for each n until the call succeeds. */
+static void running_out_of_memory_anywhere_is_an_outcome(void **state)
+{
+    (void)state;
+    for (long n = 0;; n++) {
+        int outcome = -1;
+        fixture_load_body(&fx, "local t = {} for i = 1, 20 do t[i] = {('x'):rep(i)} end "
+                               "return coroutine.wrap(function() return #t end)()");
+        (void)tg_memory_fail_after(n, 1);
+        struct tg_call *call =
+            tg_call_create(fx.generation, TG_CALL_HOOK, 0, 1000, count_done, &outcome);
+        if (call != NULL)
+            tg_call_start(call, build_with_cancel, NULL);
+        (void)tg_memory_fail_after(-1, 0);
+        assert_int_equal(fx.generation->call_count, 0);
+        assert_int_equal(lua_gettop(fx.generation->L), 0);
+        if (outcome == TG_CALL_OK)
+            return;
+        assert_true(call == NULL || outcome == TG_CALL_MEMORY || outcome == TG_CALL_ERROR);
+        assert_true(n < 10000);
+    }
+}
+
 /* --- turns -------------------------------------------------------------------------------------- */
 
 static char order[32];
@@ -398,8 +439,7 @@ static void note_done(struct tg_call *call, enum tg_call_outcome outcome, int re
 
 static int l_start_another(lua_State *L)
 {
-    struct tg_call *call =
-        tg_call_create(tg_generation_of(L), TG_CALL_RUN, 0, 0, note_done, NULL);
+    struct tg_call *call = tg_call_create(tg_generation_of(L), TG_CALL_RUN, 0, 0, note_done, NULL);
     tg_call_start(call, build_notes, (void *)(uintptr_t) "b");
     return 0;
 }
@@ -435,10 +475,10 @@ static void protect_leaves_the_stack_as_it_was(void **state)
 static void an_api_can_say_where_it_belongs(void **state)
 {
     (void)state;
-    assert_int_equal(
-        fixture_load(&fx, "require('tidegate.time').sleep(1)"), TG_ERR_SCRIPT);
-    assert_text_has(fx.error.text, "policy.lua:1: time.sleep cannot be used while the policy is being "
-                                   "loaded");
+    assert_int_equal(fixture_load(&fx, "require('tidegate.time').sleep(1)"), TG_ERR_SCRIPT);
+    assert_text_has(fx.error.text,
+                    "policy.lua:1: time.sleep cannot be used while the policy is being "
+                    "loaded");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -465,6 +505,7 @@ int main(void)
         TEST(the_wall_budget_ends_a_wait),
         TEST(sleep_wakes_by_the_loop),
         TEST(a_builder_that_fails_ends_the_call),
+        TEST(running_out_of_memory_anywhere_is_an_outcome),
         TEST(a_call_started_inside_another_waits_for_its_turn),
         TEST(protect_leaves_the_stack_as_it_was),
         TEST(an_api_can_say_where_it_belongs),

@@ -44,7 +44,9 @@ static enum tg_err note(void *ctx, const struct tg_config_leaf *leaf, struct tg_
         (void)snprintf(value, sizeof value, "%g", leaf->number);
     else
         (void)snprintf(value, sizeof value, "%s",
-                       leaf->kind == TG_LEAF_TABLE ? "{}" : leaf->flag ? "true" : "false");
+                       leaf->kind == TG_LEAF_TABLE ? "{}"
+                       : leaf->flag                ? "true"
+                                                   : "false");
     (void)snprintf(all + used, sizeof all - used, "%s[%zu]=%s@%s ", leaf->key, leaf->index, value,
                    line != NULL ? line + 1 : "?");
     if (ctx != NULL && strcmp(leaf->key, ctx) == 0)
@@ -74,7 +76,8 @@ static const struct {
      "limits.idle_after[0]='5s'@4 limits.max_message[0]='1MiB'@3 "},
     {"return {\n listen = { 'b', 'a' },\n}", "listen[1]='b'@2 listen[2]='a'@2 "},
     {"return {\n listen = {},\n}", "listen[0]={}@2 "},
-    {"local config = {}\nconfig.strict = false\nconfig.limits = {\n  max_header = 5 }\nreturn config",
+    {"local config = {}\nconfig.strict = false\nconfig.limits = {\n  max_header = 5 }\nreturn "
+     "config",
      "limits.max_header[0]=5@4 strict[0]=false@2 "},
     {"local size = 64 * 1024\nreturn {\n  -- limits = {\n  ['limits.max_message'] = size }",
      "limits.max_message[0]=65536@4 "},
@@ -107,12 +110,15 @@ static const struct {
     {"\n\nerror('no')", "tidegate.lua:3: no"},
     {"", "returned nil; a configuration file ends with return { … }"},
     {"return 'x'", "returned string"},
-    {"return {\n admin = type }", "tidegate.lua:2: admin is a function; a configuration holds text"},
-    {"return {\n limits = { x = coroutine.create(type) } }", "tidegate.lua:2: limits.x is a thread"},
+    {"return {\n admin = type }",
+     "tidegate.lua:2: admin is a function; a configuration holds text"},
+    {"return {\n limits = { x = coroutine.create(type) } }",
+     "tidegate.lua:2: limits.x is a thread"},
     {"return {\n listen = { 'a', {} } }", "tidegate.lua:2: listen is a list with a table in it"},
     {"return {\n listen = { 'a', x = 1 } }", "tidegate.lua:2: listen mixes named values"},
-    {"return {\n listen = { 'a', nil, 'b', [9] = 'c' } }", "listen mixes named values and list elements, or "
-                                                          "has gaps"},
+    {"return {\n listen = { 'a', nil, 'b', [9] = 'c' } }",
+     "listen mixes named values and list elements, or "
+     "has gaps"},
     {"return { 'a' }", "the configuration mixes"},
     {"return { [true] = 1 }", "has a key that is no text"},
     {"return { n = 0/0 }", "n is no finite number"},
@@ -187,8 +193,9 @@ static void lines_are_found_in_the_text(void **state)
 
 static void any_cut_of_a_text_is_read_without_harm(void **state)
 {
-    static const char text[] = "local c = { a = [==[ x ]==], ['b'] = \"q\\\"\", d = { e = 1 } } --[[ z ]] "
-                               "function c.f() end c.g.h = { i = 2 } return c";
+    static const char text[] =
+        "local c = { a = [==[ x ]==], ['b'] = \"q\\\"\", d = { e = 1 } } --[[ z ]] "
+        "function c.f() end c.g.h = { i = 2 } return c";
     (void)state;
     for (size_t len = 0; len < sizeof text; len++) {
         char *copy = len > 0 ? malloc(len) : NULL;

@@ -42,32 +42,38 @@ static const struct {
     {"local x =", "policy.lua:1: unexpected symbol near '<eof>'"},
     {"\nerror('no')", "policy.lua:2: no"},
     {"error({})", "(error object is a table)"},
-    {"return {}", "policy.lua: no authenticate hook: a policy must say who may connect; add function "
-                  "policy.authenticate(conn, credentials) … end"},
+    {"return {}",
+     "policy.lua: no authenticate hook: a policy must say who may connect; add function "
+     "policy.authenticate(conn, credentials) … end"},
     {"return {}", "(there is no default)"},
     {"local p = {}\nfunction p.autenticate() end\nreturn p",
      "policy.lua:2: unknown hook \"autenticate\"; did you mean \"authenticate\"?"},
     {A "\nfunction p.on_message() end return p", "policy.lua:2: unknown hook \"on_message\""},
-    {A "\nfunction p.zzzzz() end return p",
-     "policy.lua:2: unknown hook \"zzzzz\"; write a function of your own as local function zzzzz, or "
-     "begin its name with _"},
+    {A "\nfunction p.zzzzz() end return p", "policy.lua:2: unknown hook \"zzzzz\"; write a "
+                                            "function of your own as local function zzzzz, or "
+                                            "begin its name with _"},
     {"local p = {}\n\np.authenticate = true return p",
      "policy.lua:3: the hook authenticate is a boolean; it must be a function: authenticate(conn, "
      "credentials) … end"},
     {"return {\n  authenticate = function() end,\n  route = 'x',\n}",
      "policy.lua:3: the hook route is a string; it must be a function: route(conn, message) … end"},
     {A "function p.text() end\nfunction p.route() end return p", "policy.lua:2: route beside text"},
-    {A "function p.text() end\nfunction p.message() end return p", "policy.lua:2: message beside text"},
+    {A "function p.text() end\nfunction p.message() end return p",
+     "policy.lua:2: message beside text"},
     {A "\np.agents = 5 return p", "policy.lua:2: agents is a number, not a table"},
     {A "p.agents = {\n function() end } return p", "policy.lua:1: agents has a number as a key"},
-    {A "p.agents = {\n a = 'x' } return p", "policy.lua:2: the agent a is a string; it must be a function"},
+    {A "p.agents = {\n a = 'x' } return p",
+     "policy.lua:2: the agent a is a string; it must be a function"},
     {A "p.agents = { [''] = print } return p", "an agent needs a name"},
     {A "\np.agent = {} return p", "policy.lua:2: unknown key \"agent\"; did you mean \"agents\"?"},
-    {A "\np.option = {} return p", "policy.lua:2: unknown key \"option\"; did you mean \"options\"?"},
+    {A "\np.option = {} return p",
+     "policy.lua:2: unknown key \"option\"; did you mean \"options\"?"},
     {A "\np.name = {} return p", "policy.lua:2: name must be text, not a table"},
     {A "p.version = 1 return p", "version must be text, not a number"},
-    {A "\np.options = 1 return p", "policy.lua:2: options is a number, not a table of declarations"},
-    {"return setmetatable({}, {__index = function(_, k) error('no ' .. k) end})", "policy.lua:1: no upgrade"},
+    {A "\np.options = 1 return p",
+     "policy.lua:2: options is a number, not a table of declarations"},
+    {"return setmetatable({}, {__index = function(_, k) error('no ' .. k) end})",
+     "policy.lua:1: no upgrade"},
     {"local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1e6) .. i end", "out of memory"},
 };
 
@@ -170,7 +176,8 @@ static void running_out_of_memory_anywhere_leaves_nothing(void **state)
     struct tg_generation *generation;
     long n = 0;
     (void)state;
-    const char *path = fixture_write(&fx, "policy.lua", A "p.agents = { a = function() end } return p");
+    const char *path =
+        fixture_write(&fx, "policy.lua", A "p.agents = { a = function() end } return p");
     assert_int_equal(tg_source_read(&source, path, &fx.error), TG_ERR_OK);
     for (;; n += 1 + n / 16) {
         (void)tg_memory_fail_after(n, 1);
@@ -201,39 +208,74 @@ static const struct {
     {"", "return o.any == 'x'", NULL, {{"any", STR, "x", false}}},
     {"key = {type = 'string'}", "return o.key == nil", NULL, {{0}}},
     {"key = {type = 'string', default = 'd'}", "return o.key == 'd'", NULL, {{0}}},
-    {"key = {type = 'string', default = 'd'}", "return o.key == 'g'", NULL, {{"key", STR, "g", false}}},
-    {"key = {type = 'string', required = true}", "return o.key == '0012'", NULL, {{"key", STR, "0012", true}}},
+    {"key = {type = 'string', default = 'd'}",
+     "return o.key == 'g'",
+     NULL,
+     {{"key", STR, "g", false}}},
+    {"key = {type = 'string', required = true}",
+     "return o.key == '0012'",
+     NULL,
+     {{"key", STR, "0012", true}}},
     {"n = {type = 'number'}", "return o.n == 12.5", NULL, {{"n", STR, "12.5", true}}},
     {"n = {type = 'number'}", "return o.n == 7", NULL, {{"n", NUM, "7", false}}},
     {"b = {type = 'boolean'}", "return o.b == true", NULL, {{"b", STR, "true", true}}},
-    {"b = {type = 'boolean', default = true}", "return o.b == false", NULL, {{"b", BOOL, "false", false}}},
+    {"b = {type = 'boolean', default = true}",
+     "return o.b == false",
+     NULL,
+     {{"b", BOOL, "false", false}}},
     {"up = { url = {type = 'string', default = 'u'}, n = {type = 'number'} }",
-     "return o.up.url == 'u' and o.up.n == 3", NULL, {{"up.n", STR, "3", true}}},
+     "return o.up.url == 'u' and o.up.n == 3",
+     NULL,
+     {{"up.n", STR, "3", true}}},
     {"['up.url'] = {type = 'string', default = 'u'}", "return o.up.url == 'u'", NULL, {{0}}},
-    {"['up.url'] = {type = 'string'}", "return o.up.url == 'e'", NULL, {{"up_url", STR, "e", true}}},
+    {"['up.url'] = {type = 'string'}",
+     "return o.up.url == 'e'",
+     NULL,
+     {{"up_url", STR, "e", true}}},
     {"type = {type = 'string', default = 't'}", "return o.type == 't'", NULL, {{0}}},
 
-    {"key = {type = 'string', required = true}", NULL,
-     "policy.lua:2: missing option: key; give it with --set options.key=…, TIDEGATE_OPTIONS_KEY=…, or "
-     "options = { key = … } in the configuration file", {{0}}},
-    {"b = {type = 'string', required = true}, a = {x = {type = 'number', required = true}}", NULL,
-     "missing options: a.x, b; give each with --set options.a.x=…, TIDEGATE_OPTIONS_A_X=…, or options = "
-     "{ a = { x = … } }", {{0}}},
-    {"n = {type = 'number'}", NULL, "the option n must be a number, and \"abc\" was given",
+    {"key = {type = 'string', required = true}",
+     NULL,
+     "policy.lua:2: missing option: key; give it with --set options.key=…, TIDEGATE_OPTIONS_KEY=…, "
+     "or "
+     "options = { key = … } in the configuration file",
+     {{0}}},
+    {"b = {type = 'string', required = true}, a = {x = {type = 'number', required = true}}",
+     NULL,
+     "missing options: a.x, b; give each with --set options.a.x=…, TIDEGATE_OPTIONS_A_X=…, or "
+     "options = "
+     "{ a = { x = … } }",
+     {{0}}},
+    {"n = {type = 'number'}",
+     NULL,
+     "the option n must be a number, and \"abc\" was given",
      {{"n", STR, "abc", true}}},
     {"n = {type = 'number'}", NULL, "must be a number, and \"12x\"", {{"n", STR, "12x", true}}},
     {"n = {type = 'number'}", NULL, "must be a number", {{"n", STR, "12", false}}},
-    {"s = {type = 'string'}", NULL, "must be a string, and \"12\" was given; write it in quotes",
+    {"s = {type = 'string'}",
+     NULL,
+     "must be a string, and \"12\" was given; write it in quotes",
      {{"s", NUM, "12", false}}},
     {"b = {type = 'boolean'}", NULL, "must be a boolean", {{"b", STR, "yes", true}}},
-    {"s = {type = 'number', secret = true}", NULL, "the option s must be a number",
+    {"s = {type = 'number', secret = true}",
+     NULL,
+     "the option s must be a number",
      {{"s", STR, "hunter2", true}}},
     {"s = {type = 'int'}", NULL, "types are \"string\", \"number\" and \"boolean\"", {{0}}},
-    {"s = {type = 'number', default = 'x'}", NULL, "the default of the option s is a string, and its type "
-                                                   "is number", {{0}}},
-    {"s = {type = 'string', requird = true}", NULL, "unknown field \"requird\"; did you mean "
-                                                    "\"required\"?", {{0}}},
-    {"s = {type = 'string', required = 1}", NULL, "required of the option s must be true or false", {{0}}},
+    {"s = {type = 'number', default = 'x'}",
+     NULL,
+     "the default of the option s is a string, and its type "
+     "is number",
+     {{0}}},
+    {"s = {type = 'string', requird = true}",
+     NULL,
+     "unknown field \"requird\"; did you mean "
+     "\"required\"?",
+     {{0}}},
+    {"s = {type = 'string', required = 1}",
+     NULL,
+     "required of the option s must be true or false",
+     {{0}}},
     {"s = {required = true}", NULL, "the option s has no type", {{0}}},
     {"s = 'string'", NULL, "the option s needs a declaration", {{0}}},
     {"{type = 'string'}", NULL, "the names of options must be text", {{0}}},

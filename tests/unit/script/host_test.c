@@ -20,9 +20,8 @@ static struct tg_metrics metrics;
 
 static void open_host(uint64_t drain_timeout_ms, size_t max_generations)
 {
-    struct tg_host_options options = {.env = fx.env,
-                                      .drain_timeout_ms = drain_timeout_ms,
-                                      .max_generations = max_generations};
+    struct tg_host_options options = {
+        .env = fx.env, .drain_timeout_ms = drain_timeout_ms, .max_generations = max_generations};
 
     options.env.metrics = &metrics;
     assert_int_equal(tg_host_create(&host, &options), TG_ERR_OK);
@@ -55,10 +54,11 @@ static enum tg_err prepare(const char *mark, const char *body)
     char text[512];
     struct tg_source *source;
 
-    (void)snprintf(text, sizeof text,
-                   "local p = {} function p.authenticate() end function p.message(wait) %s return '%s' "
-                   "end return p",
-                   body, mark);
+    (void)snprintf(
+        text, sizeof text,
+        "local p = {} function p.authenticate() end function p.message(wait) %s return '%s' "
+        "end return p",
+        body, mark);
     assert_int_equal(tg_source_read(&source, fixture_write(&fx, "policy.lua", text), &fx.error),
                      TG_ERR_OK);
     enum tg_err err = tg_host_prepare(host, source, &fx.error);

@@ -47,7 +47,8 @@ static void expect_loads(const char *text)
 static void require_finds_own_modules_once(void **state)
 {
     (void)state;
-    (void)fixture_write(&fx, "users.lua", "local name = ... assert(name == 'users') return { n = 1 }");
+    (void)fixture_write(&fx, "users.lua",
+                        "local name = ... assert(name == 'users') return { n = 1 }");
     expect_loads(POLICY("local u = require 'users' u.n = u.n + 1 "
                         "assert(require('users') == u and require('users').n == 2)"));
     (void)fixture_write(&fx, "nothing.lua", "");
@@ -81,8 +82,9 @@ static void dots_are_folders_in_a_policy_folder(void **state)
     (void)fixture_write(&fx, "pol/both.lua", "return 'file'");
     (void)fixture_write(&fx, "pol/both/init.lua", "return 'folder'");
     (void)fixture_write(&fx, "pol/.hidden.lua", "syntax error");
-    if (load_folder(POLICY("assert(require('users.store') == 'store' and require('users') == 'users' "
-                           "and require('both') == 'file')")) != TG_ERR_OK)
+    if (load_folder(
+            POLICY("assert(require('users.store') == 'store' and require('users') == 'users' "
+                   "and require('both') == 'file')")) != TG_ERR_OK)
         fail_msg("%s", fx.error.text);
     assert_int_equal(load_folder(POLICY("require 'hidden'")), TG_ERR_SCRIPT);
     assert_int_equal(load_folder(POLICY("require 'init'")), TG_ERR_SCRIPT);
@@ -127,11 +129,13 @@ static void modules_that_require_each_other_are_named(void **state)
 static void a_module_that_failed_can_be_tried_again(void **state)
 {
     (void)state;
-    (void)fixture_write(&fx, "flaky.lua", "local m = require 'mood' m.n = m.n + 1 "
-                                          "if m.n < 2 then error('not yet') end return m.n");
+    (void)fixture_write(&fx, "flaky.lua",
+                        "local m = require 'mood' m.n = m.n + 1 "
+                        "if m.n < 2 then error('not yet') end return m.n");
     (void)fixture_write(&fx, "mood.lua", "return { n = 0 }");
-    expect_loads(POLICY("local ok, e = pcall(require, 'flaky') assert(not ok and e:find('not yet')) "
-                        "assert(require('flaky') == 2)"));
+    expect_loads(
+        POLICY("local ok, e = pcall(require, 'flaky') assert(not ok and e:find('not yet')) "
+               "assert(require('flaky') == 2)"));
 }
 
 static void errors_in_modules_name_their_file(void **state)
@@ -239,7 +243,8 @@ static void what_is_no_policy_is_refused(void **state)
     (void)snprintf(path, sizeof path, "%s/absent.lua", fx.dir);
     expect_unreadable(path, "No such file");
     expect_unreadable(fx.dir, "no init.lua in this folder");
-    expect_unreadable(fixture_write(&fx, "policy.txt", ""), "a policy is a file name.lua or a folder");
+    expect_unreadable(fixture_write(&fx, "policy.txt", ""),
+                      "a policy is a file name.lua or a folder");
 }
 
 static void the_snapshot_does_not_change_with_the_files(void **state)

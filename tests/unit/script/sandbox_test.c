@@ -38,7 +38,8 @@ static const struct row forbidden[] = {
     {"io.open('/etc/passwd')", "io is not available in policies; use tidegate.log to write"},
     {"return io", "tidegate.http to fetch"},
     {"io.popen('id')", "io is not available"},
-    {"os.execute('id')", "os.execute is not available in policies; a policy cannot act on the process"},
+    {"os.execute('id')",
+     "os.execute is not available in policies; a policy cannot act on the process"},
     {"os.exit(1)", "to end a connection use conn:close"},
     {"os.getenv('HOME')", "read tide.options"},
     {"os.remove('x')", "a policy has no files"},
@@ -143,7 +144,8 @@ static const struct row forbidden[] = {
     {"string.rep({}, 1)", "bad argument #1 to 'rep' (string expected, got table)"},
     {"setmetatable(1, {})", "bad argument #1 to 'setmetatable' (table expected, got number)"},
     {"setmetatable({}, 1)", "bad argument #2 to 'setmetatable' (nil or table expected)"},
-    {"setmetatable(setmetatable({}, {__metatable = 1}), {})", "cannot change a protected metatable"},
+    {"setmetatable(setmetatable({}, {__metatable = 1}), {})",
+     "cannot change a protected metatable"},
     {"local a = unpack(nil)", "bad argument #1 to 'unpack' (table expected, got nil)"},
     {"local a = unpack({}, 1, 1e6)", "too many results to unpack"},
     {"for k in pairs(nil) do end", "bad argument #1 to 'pairs' (table expected, got nil)"},
@@ -158,7 +160,8 @@ static void what_is_forbidden_raises_with_a_hint(void **state)
     for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
         fixture_run(&fx, forbidden[i].body);
         if (fx.outcome != TG_CALL_ERROR || strstr(fx.text, forbidden[i].text) == NULL)
-            fail_msg("%s: %s \"%s\"", forbidden[i].body, tg_call_outcome_names[fx.outcome], fx.text);
+            fail_msg("%s: %s \"%s\"", forbidden[i].body, tg_call_outcome_names[fx.outcome],
+                     fx.text);
         if (strstr(fx.text, "policy.lua:1: ") == NULL && strncmp(fx.text, "[string", 7) != 0)
             fail_msg("%s: no line in \"%s\"", forbidden[i].body, fx.text);
     }
@@ -173,31 +176,41 @@ static const char *const allowed[] = {
     "return bit.band(7, 2) == 2",
     "return type(os.time()) == 'number' and type(os.date()) == 'string' and os.clock() > 0",
     "return debug.traceback('x'):find('^x\\nstack traceback') ~= nil",
-    "local t = {3, 1, 2} table.sort(t) table.insert(t, 4) return table.concat(t, ',') == '1,2,3,4' "
-    "and table.remove(t) == 4",
+    ("local t = {3, 1, 2} table.sort(t) table.insert(t, 4) return table.concat(t, ',') == "
+     "'1,2,3,4' "
+     "and table.remove(t) == 4"),
     "local n = 0 for k, v in pairs({a = 1, b = 2}) do n = n + v end return n == 3",
     "local n = 0 for i, v in ipairs({1, 2, nil, 4}) do n = n + i * v end return n == 5",
     "local n = 0 for k in pairs(string) do n = n + 1 end return n == 13",
     "local n = 0 for k, v in next, table do n = n + 1 end return n == 6",
-    "local seen for k, v in pairs(_G) do if k == 'print' then seen = v end end return seen == print",
-    "return rawget(_G, 'nothing') == nil and rawget(_G, 'print') == print and rawget(string, 'rep') ~= nil",
+    ("local seen for k, v in pairs(_G) do if k == 'print' then seen = v end end return seen == "
+     "print"),
+    ("return rawget(_G, 'nothing') == nil and rawget(_G, 'print') == print and rawget(string, "
+     "'rep') ~= nil"),
     "return _G._G == _G and _VERSION == 'Lua 5.1'",
     "return string.foo == nil and table.whatever == nil",
     "return next(setmetatable({}, {})) == nil and select('#', unpack({1, 2, 3})) == 3",
-    "return getmetatable('') == false and getmetatable(string) == false and getmetatable(_G) == false",
+    ("return getmetatable('') == false and getmetatable(string) == false and getmetatable(_G) == "
+     "false"),
     "local m = {} return getmetatable(setmetatable({}, m)) == m",
     "return load('return 1 + 1')() == 2 and loadstring('return ...')(5) == 5",
-    "return load('return x', 'name', 't', {x = 9})() == 9 and load('return x', 'n', 'b', {x = 8})() == 8",
+    ("return load('return x', 'name', 't', {x = 9})() == 9 and load('return x', 'n', 'b', {x = "
+     "8})() == 8"),
     "local f, e = load('x x', '=name') return f == nil and e:find('^name:1:') ~= nil",
-    "local parts = {'return ', '4', '2'} local i = 0 "
-    "return load(function() i = i + 1 return parts[i] end)() == 42",
+    ("local parts = {'return ', '4', '2'} local i = 0 "
+     "return load(function() i = i + 1 return parts[i] end)() == 42"),
     "return load('return print')() == print and load('return _G')() == _G",
-    "local ok, e = xpcall(error, function(m) return 'h:' .. m end, 'x') return not ok and e == 'h:x'",
-    "local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) return ok and a == 1 and b == 2",
+    ("local ok, e = xpcall(error, function(m) return 'h:' .. m end, 'x') return not ok and e == "
+     "'h:x'"),
+    ("local ok, a, b = xpcall(function(...) return ... end, print, 1, 2) return ok and a == 1 and "
+     "b "
+     "== 2"),
     "return not pcall(xpcall, print)",
-    "return rawequal(print, print) and not rawequal({}, {}) and rawequal(tide.options, tide.options)",
+    ("return rawequal(print, print) and not rawequal({}, {}) and rawequal(tide.options, "
+     "tide.options)"),
     "return require('tidegate') == tide and require('tidegate.time') == time",
-    "return select(2, pcall(next, {}, 'no such key')) ~= nil and not pcall(pairs) and not pcall(type)",
+    ("return select(2, pcall(next, {}, 'no such key')) ~= nil and not pcall(pairs) and not "
+     "pcall(type)"),
     "return tostring(nil) == 'nil' and tonumber('0x10') == 16",
 };
 
@@ -216,10 +229,10 @@ static void what_is_allowed_works(void **state)
 static const char *const through_views[] = {
     "return type(tide.options) == 'table' and type(tide.options.sub) == 'table'",
     "local n = 0 for k, v in pairs(tide.options) do n = n + 1 end return n == 2",
-    "for k, v in pairs(tide.options) do if k == 'sub' then return v.name == 'n' and "
-    "not pcall(function() v.name = 1 end) end end",
-    "return next(tide.options.sub) == 'name' and select(2, next(tide.options.sub)) == 'n' "
-    "and next(tide.options.sub, 'name') == nil",
+    ("for k, v in pairs(tide.options) do if k == 'sub' then return v.name == 'n' and "
+     "not pcall(function() v.name = 1 end) end end"),
+    ("return next(tide.options.sub) == 'name' and select(2, next(tide.options.sub)) == 'n' "
+     "and next(tide.options.sub, 'name') == nil"),
     "return rawget(tide.options, 'top') == 1 and not pcall(rawset, tide.options, 'top', 2)",
     "return rawget(tide.options, 'sub') == tide.options.sub",
     "local o = rawget(tide.options, 'sub') return not pcall(rawset, o, 'x', 1)",
@@ -250,7 +263,8 @@ static void print_goes_to_the_log(void **state)
 {
     (void)state;
     log_capture_start();
-    fixture_run(&fx, "print('a', 1, nil, setmetatable({}, {__tostring = function() return 'T' end}))");
+    fixture_run(&fx,
+                "print('a', 1, nil, setmetatable({}, {__tostring = function() return 'T' end}))");
     assert_true(log_capture_has("policy.print text=\"a\\t1\\tnil\\tT\""));
     fixture_run(&fx, "print(setmetatable({}, {__tostring = function() return 1 end}))");
     assert_int_equal(fx.outcome, TG_CALL_ERROR);

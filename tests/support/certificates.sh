@@ -1,0 +1,48 @@
+#!/bin/sh
+# certificates.sh FOLDER - a CA and certificates for tests of TLS: NAME.pem and NAME.key each.
+#
+#   ca          signs all that follow        rogue-ca   signs `rogue`
+#   server      localhost, 127.0.0.1, ::1, api.example.test     rsa       the same, with an RSA key
+#   other       other.example.test           wildcard   *.wild.test
+#   old         cn.example.test in its CN, no SANs
+#   expired     over since yesterday         renewed    as server, with a new key
+#   client      CN=ada with all kinds of SANs           rogue     CN=ada, by another CA
+#   stale       CN=ada, over since yesterday
+set -eu
+cd "$1"
+log=openssl.log
+
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$2" \
+        -keyout "$1.key" -out "$1.pem" >>$log 2>&1
+}
+
+# issue NAME CA SUBJECT SANS [DAYS [KEY...]]: SANS may be empty.
+issue() {
+    name=$1 ca=$2 subject=$3 sans=$4 days=${5:-30}
+    shift 4
+    [ $# -eq 0 ] || shift
+    [ $# -gt 0 ] || set -- -newkey ec -pkeyopt ec_paramgen_curve:P-256
+    openssl req -new "$@" -nodes -subj "$subject" -keyout "$name.key" -out "$name.csr" >>$log 2>&1
+    {
+        echo "basicConstraints=CA:FALSE"
+        [ -z "$sans" ] || echo "subjectAltName=$sans"
+    } >"$name.ext"
+    openssl x509 -req -in "$name.csr" -CA "$ca.pem" -CAkey "$ca.key" -CAcreateserial \
+        -days "$days" -extfile "$name.ext" -out "$name.pem" >>$log 2>&1
+}
+
+here="DNS:localhost,IP:127.0.0.1,IP:::1,DNS:api.example.test"
+authority ca "Tidegate test CA"
+authority rogue-ca "Some other CA"
+issue server ca /CN=localhost "$here"
+issue renewed ca /CN=localhost "$here"
+issue rsa ca /CN=localhost "$here" 30 -newkey rsa:2048
+issue other ca /CN=other "DNS:other.example.test"
+issue wildcard ca /CN=wildcard "DNS:*.wild.test"
+issue old ca /CN=cn.example.test ""
+issue expired ca /CN=localhost "$here" -1
+issue client ca "/O=Example/CN=ada" \
+    "DNS:ada.example.test,email:ada@example.test,URI:spiffe://example.test/ada,IP:10.1.2.3"
+issue rogue rogue-ca "/CN=ada" ""
+issue stale ca "/CN=ada" "" -1
