@@ -238,7 +238,7 @@ static void set_up(struct connect *connect)
 }
 
 /* Runs until the client is over; on_end has closed all other handles by then. */
-static void serve(struct connect *connect)
+static void serve(struct connect *connect, struct tg_tls_config *tls)
 {
     static const struct tg_client_callbacks callbacks = {on_open, on_message, on_end};
     struct tg_client_options options = {
@@ -248,6 +248,7 @@ static void serve(struct connect *connect)
                        : (const char *)tg_buffer_head(&connect->options.headers),
         .subprotocol = connect->session->plain ? NULL : "tidegate.v1",
         .compress = connect->options.compress,
+        .tls = tls,
     };
     enum tg_err err = tg_client_create(&connect->client, connect->net, connect->timers, &options,
                                        &callbacks, connect);
@@ -264,15 +265,35 @@ static void serve(struct connect *connect)
         uv_run(&connect->loop, UV_RUN_ONCE);
 }
 
+/* NULL for ws://. False: what is wrong has been said. */
+static bool make_tls(const struct tg_connect_options *options, struct tg_tls_config **out)
+{
+    struct tg_error error;
+
+    if (!options->url.secure)
+        return true;
+    if (options->tls.insecure)
+        fprintf(stderr, "tidegate connect: the server's certificate is not checked (--insecure)\n");
+    if (tg_tls_config_create_client(out, &options->tls, &error) == TG_ERR_OK)
+        return true;
+    fprintf(stderr, "tidegate connect: %s\n", error.text);
+    return false;
+}
+
 int tg_command_connect(int argc, char **argv)
 {
     struct connect connect = {0};
+    struct tg_tls_config *tls = NULL;
     struct tg_error error;
     int status;
 
     if (tg_connect_options_parse(argc, argv, &connect.options, &error) != TG_ERR_OK) {
         tg_connect_options_fini(&connect.options);
         return tg_command_usage_error(argv[0], error.text);
+    }
+    if (!make_tls(&connect.options, &tls)) {
+        tg_connect_options_fini(&connect.options);
+        return TG_EXIT_FAILED;
     }
     if (uv_loop_init(&connect.loop) != 0 ||
         tg_net_create(&connect.net, &connect.loop) != TG_ERR_OK ||
@@ -281,7 +302,8 @@ int tg_command_connect(int argc, char **argv)
         return TG_EXIT_FAILED;
     }
     set_up(&connect);
-    serve(&connect);
+    serve(&connect, tls);
+    tg_tls_config_release(tls);
     tg_timers_destroy(connect.timers);
     uv_run(&connect.loop, UV_RUN_DEFAULT);
     status = connect.failed || connect.session->failed ? TG_EXIT_FAILED : TG_EXIT_OK;

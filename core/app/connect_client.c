@@ -18,6 +18,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "net/tls.h"
 #include "proto/extensions.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
@@ -47,6 +48,7 @@ struct tg_client {
     struct tg_connect_url url;
     char *headers; /* owned */
     const char *subprotocol;
+    struct tg_tls_config *tls;            /* counted; NULL: ws:// */
     const struct tg_deflate_offer *offer; /* static; NULL: none is made */
     struct tg_deflate_agreement agreed;
     bool compressing; /* as `agreed` says */
@@ -256,12 +258,22 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
         feed_frames(client, data, len);
 }
 
+static void fail_tls(struct tg_client *client, const char *why)
+{
+    char text[400];
+
+    snprintf(text, sizeof text, "TLS: %s", why);
+    fail(client, text);
+}
+
 static void on_end(void *ctx, enum tg_err err, const char *why)
 {
     struct tg_client *client = ctx;
 
     if (client->end.clean)
         finish(client);
+    else if (err == TG_ERR_PROTO)
+        fail_tls(client, why);
     else if (client->state == CLIENT_UPGRADING && err == TG_ERR_OK)
         fail(client, "the server closed the connection without an answer");
     else
@@ -304,7 +316,11 @@ static void on_connected(void *ctx, enum tg_err err, const char *why)
     if (client->state != CLIENT_CONNECTING)
         return;
     if (err == TG_ERR_OK) {
-        start_upgrade(client);
+        if (client->tls == NULL ||
+            tg_stream_start_tls_client(client->stream, client->tls, client->url.host) == TG_ERR_OK)
+            start_upgrade(client);
+        else
+            fail(client, "TLS does not start");
         return;
     }
     tg_error_set(&client->connect_error, err, "%s port %u: %s", client->url.host,
@@ -383,11 +399,13 @@ enum tg_err tg_client_create(struct tg_client **out, struct tg_net *net, struct 
     client->headers =
         options->compress ? with_offer(options->headers) : tg_xstrdup(options->headers);
     client->subprotocol = options->subprotocol;
+    client->tls = options->tls == NULL ? NULL : tg_tls_config_retain(options->tls);
     client->resolver.data = client;
     tg_error_set(&client->connect_error, TG_ERR_SYS, "%s has no usable address", client->url.host);
     status = uv_getaddrinfo(tg_net_loop(net), &client->resolver, on_resolved, client->url.host,
                             NULL, &hints);
     if (status != 0) {
+        tg_tls_config_release(client->tls);
         tg_free(client->headers);
         tg_free(client);
         return TG_ERR_SYS;
@@ -432,6 +450,7 @@ void tg_client_destroy(struct tg_client *client)
     tg_http_destroy(client->http);
     tg_ws_destroy(client->ws);
     tg_buffer_fini(&client->pending);
+    tg_tls_config_release(client->tls);
     tg_free(client->headers);
     tg_free(client);
 }

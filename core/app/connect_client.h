@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "net/stream.h"
 #include "net/timer.h"
+#include "net/tls_config.h"
 
 struct tg_client;
 
@@ -37,6 +38,7 @@ struct tg_client_options {
     const struct tg_connect_url *url; /* copied */
     const char *headers;              /* "Name: value\r\n"…, copied */
     const char *subprotocol;          /* static, or NULL */
+    struct tg_tls_config *tls;        /* counted up; for a secure url, else NULL */
     bool compress;                    /* offers permessage-deflate */
 };
 

@@ -7,7 +7,19 @@
 #include "app/connect.h"
 #include "base/units.h"
 
-enum { FLAG_BEARER, FLAG_HEADER, FLAG_SEND, FLAG_AGENT, FLAG_PLAIN, FLAG_COMPRESS, FLAG_TIMEOUT };
+enum {
+    FLAG_BEARER,
+    FLAG_HEADER,
+    FLAG_SEND,
+    FLAG_AGENT,
+    FLAG_PLAIN,
+    FLAG_COMPRESS,
+    FLAG_TIMEOUT,
+    FLAG_CACERT,
+    FLAG_CERT,
+    FLAG_KEY,
+    FLAG_INSECURE
+};
 
 const struct tg_flag tg_connect_flags[] = {
     {FLAG_BEARER, "bearer", "TOKEN", 1, "Sends `Authorization: Bearer TOKEN`. Never printed."},
@@ -25,9 +37,16 @@ const struct tg_flag tg_connect_flags[] = {
     {FLAG_TIMEOUT, "timeout", "DURATION", 1,
      "How long all of it may take, such as 5s (default 60s; no limit for a person at a "
      "terminal)."},
+    {FLAG_CACERT, "cacert", "FILE", 1,
+     "CAs (PEM) that a wss:// server's certificate must come from (default: the system's)."},
+    {FLAG_CERT, "cert", "FILE", 1, "A certificate (PEM) for servers that ask for one; with --key."},
+    {FLAG_KEY, "key", "FILE", 1, "Its private key."},
+    {FLAG_INSECURE, "insecure", NULL, 0,
+     "Does not check the certificate of a wss:// server. For trying things out only."},
     {0},
 };
 
+#define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 #define TOKEN_CHARACTERS "!#$%&'*+-.^_`|~"
 
 /* `name` and `value` as one header line; nothing may break out of it. */
@@ -129,6 +148,18 @@ static enum tg_err take_flag(const struct tg_arguments *args, struct tg_connect_
         if (tg_duration_parse(args->values[0], &out->timeout_ms, &detail) != TG_ERR_OK)
             return tg_error_set(error, TG_ERR_INVALID, "--timeout: %s", detail.text);
         return TG_ERR_OK;
+    case FLAG_CACERT:
+        out->tls.ca = args->values[0];
+        return TG_ERR_OK;
+    case FLAG_CERT:
+        out->tls.certificate = args->values[0];
+        return TG_ERR_OK;
+    case FLAG_KEY:
+        out->tls.key = args->values[0];
+        return TG_ERR_OK;
+    case FLAG_INSECURE:
+        out->tls.insecure = true;
+        return TG_ERR_OK;
     default:
         return TG_ERR_OK; /* --plain has been seen before the others */
     }
@@ -141,6 +172,23 @@ static enum tg_err take_url(struct tg_connect_options *out, const char *text, bo
         return tg_error_set(error, TG_ERR_INVALID, "one URL at a time");
     *has_url = true;
     return tg_connect_url_parse(text, &out->url, error);
+}
+
+static enum tg_err check_tls(struct tg_connect_options *out, struct tg_error *error)
+{
+    struct tg_tls_client_options *tls = &out->tls;
+
+    if (!out->url.secure &&
+        (tls->ca != NULL || tls->certificate != NULL || tls->key != NULL || tls->insecure))
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "--cacert, --cert, --key and --insecure are for wss:// servers");
+    if ((tls->certificate == NULL) != (tls->key == NULL))
+        return tg_error_set(error, TG_ERR_INVALID, "--cert and --key go together");
+    if (tls->insecure && tls->ca != NULL)
+        return tg_error_set(error, TG_ERR_INVALID, "--cacert and --insecure exclude each other");
+    if (tls->ca == NULL)
+        tls->ca = SYSTEM_CA;
+    return TG_ERR_OK;
 }
 
 /* --plain changes what --send means, wherever it stands. */
@@ -168,7 +216,7 @@ enum tg_err tg_connect_options_parse(int argc, char **argv, struct tg_connect_op
     while (err == TG_ERR_OK) {
         switch (tg_arguments_next(&args, error)) {
         case TG_ARGUMENT_END:
-            return has_url ? TG_ERR_OK
+            return has_url ? check_tls(out, error)
                            : tg_error_set(error, TG_ERR_INVALID,
                                           "which server? Give a URL such as ws://127.0.0.1:8080/");
         case TG_ARGUMENT_FLAG:

@@ -9,12 +9,14 @@
 #include "app/connect_url.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "net/tls_config.h"
 
 struct tg_connect_options {
     struct tg_connect_url url;
     struct tg_buffer headers; /* owned; "Name: value\r\n"… and a NUL, or empty */
     const char *agent; /* borrowed from argv; for lines that are typed; NULL: the server's choice */
     uint64_t timeout_ms;
+    struct tg_tls_client_options tls; /* for wss://; texts borrowed from argv */
     bool compress;
     struct tg_session session; /* what to send, when it was given as flags */
 };

@@ -1,4 +1,4 @@
-/* connect_url.c - reads a ws:// URL (RFC 6455 §3) strictly: what cannot be sent as it stands is
+/* connect_url.c - reads a ws:// or wss:// URL (RFC 6455 §3) strictly: what cannot be sent as it stands is
  * refused with the way to write it.
  */
 #include "app/connect_url.h"
@@ -20,17 +20,17 @@ static bool starts_with(const char *text, const char *prefix)
     return strncasecmp(text, prefix, strlen(prefix)) == 0;
 }
 
-static enum tg_err skip_scheme(const char **text, struct tg_error *error)
+static enum tg_err skip_scheme(const char **text, bool *secure, struct tg_error *error)
 {
-    if (starts_with(*text, "ws://")) {
-        *text += strlen("ws://");
+    *secure = starts_with(*text, "wss://");
+    if (*secure || starts_with(*text, "ws://")) {
+        *text += strlen(*secure ? "wss://" : "ws://");
         return TG_ERR_OK;
     }
-    if (starts_with(*text, "wss://"))
-        return refuse(error, "this build has no TLS, so wss:// is not possible; use ws://, or let "
-                             "a proxy on this machine add the TLS");
-    if (starts_with(*text, "http://") || starts_with(*text, "https://"))
+    if (starts_with(*text, "http://"))
         return refuse(error, "the URL of a WebSocket starts with ws://, not http://");
+    if (starts_with(*text, "https://"))
+        return refuse(error, "the URL of a WebSocket starts with wss://, not https://");
     return refuse(error, "the URL needs a scheme: ws://HOST:PORT/PATH");
 }
 
@@ -84,13 +84,18 @@ static enum tg_err split_host(const char *start, const char *end, struct tg_conn
     return TG_ERR_OK;
 }
 
-static enum tg_err read_port(const char *digits, const char *end, uint16_t *out,
+static uint16_t default_port(const struct tg_connect_url *url)
+{
+    return url->secure ? 443 : 80;
+}
+
+static enum tg_err read_port(const char *digits, const char *end, struct tg_connect_url *out,
                              struct tg_error *error)
 {
     unsigned long port = 0;
 
     if (digits == NULL) {
-        *out = 80;
+        out->port = default_port(out);
         return TG_ERR_OK;
     }
     for (const char *c = digits; c < end && port <= 65535; c++) {
@@ -100,7 +105,7 @@ static enum tg_err read_port(const char *digits, const char *end, uint16_t *out,
     }
     if (port == 0 || port > 65535)
         return refuse(error, "the port must be a number from 1 to 65535");
-    *out = (uint16_t)port;
+    out->port = (uint16_t)port;
     return TG_ERR_OK;
 }
 
@@ -109,7 +114,7 @@ enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
 {
     const char *end;
     const char *port = NULL;
-    enum tg_err err = skip_scheme(&text, error);
+    enum tg_err err = skip_scheme(&text, &out->secure, error);
 
     if (err == TG_ERR_OK)
         err = check_characters(text, error);
@@ -121,7 +126,7 @@ enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
                              "--header");
     err = split_host(text, end, out, &port, error);
     if (err == TG_ERR_OK)
-        err = read_port(port, end, &out->port, error);
+        err = read_port(port, end, out, error);
     if (err != TG_ERR_OK)
         return err;
     if (strlen(end) + 1 > TG_URL_TARGET_MAX)
@@ -130,7 +135,7 @@ enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
     bool v6 = strchr(out->host, ':') != NULL;
     snprintf(out->authority, sizeof out->authority, "%s%s%s", v6 ? "[" : "", out->host,
              v6 ? "]" : "");
-    if (out->port != 80) {
+    if (out->port != default_port(out)) {
         size_t len = strlen(out->authority);
         snprintf(out->authority + len, sizeof out->authority - len, ":%u", (unsigned)out->port);
     }

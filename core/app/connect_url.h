@@ -1,8 +1,9 @@
-/* connect_url.h - the ws:// URL that a person types.
+/* connect_url.h - the ws:// or wss:// URL that a person types.
  */
 #ifndef TG_APP_CONNECT_URL_H
 #define TG_APP_CONNECT_URL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -12,10 +13,11 @@
 
 struct tg_connect_url {
     char host[TG_URL_HOST_MAX + 1]; /* a name, or an address without brackets */
-    char
-        authority[TG_URL_HOST_MAX + 10]; /* for the Host header: brackets, and the port if not 80 */
-    char target[TG_URL_TARGET_MAX + 1];  /* path and query, "/" at least */
+    char authority[TG_URL_HOST_MAX +
+                   10]; /* for the Host header: brackets, and the port if it is no default */
+    char target[TG_URL_TARGET_MAX + 1]; /* path and query, "/" at least */
     uint16_t port;
+    bool secure; /* wss:// */
 };
 
 /* error says what to write instead. It never repeats what stands before an '@'. */

@@ -185,6 +185,7 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
 {
     size_t count = server->sockets.count;
     int *fds = tg_xcalloc(count + 1, sizeof *fds);
+    bool *tls_fds = tg_xcalloc(count + 1, sizeof *tls_fds);
     struct tg_worker_options options = {
         .index = index,
         .config = server->config,
@@ -194,16 +195,21 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
         .script_options = server->script_options,
         .script_option_count = server->config->options_count,
         .fds = fds,
+        .tls = server->tls,
+        .tls_fds = tls_fds,
         .fd_count = count,
         .events = {.ctx = server,
                    .prepared = on_prepared,
                    .switched = on_switched,
                    .drained = on_drained},
     };
+    for (size_t i = 0; i < count; i++)
+        tls_fds[i] = server->sockets.items[i].is_tls;
     enum tg_err err = tg__sockets_of_worker(server, fds, error);
     if (err == TG_ERR_OK)
         err = tg_worker_create(&server->workers[index], &options, error);
     tg_free(fds);
+    tg_free(tls_fds);
     return err;
 }
 
@@ -235,6 +241,8 @@ static enum tg_err create_reload(struct tg_server *server)
         .prepare = worker_prepare,
         .commit = worker_commit,
         .abort = worker_abort,
+        .prepare_rest = tg__tls_prepare,
+        .switch_rest = tg__tls_switch,
     };
     enum tg_err err = tg_meter_create(&server->meter, config->script_cpu_budget_ms);
     if (err != TG_ERR_OK)
@@ -314,6 +322,8 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     if (err == TG_ERR_OK)
         err = create_admission(server, error);
     if (err == TG_ERR_OK)
+        err = tg__tls_start(server, error);
+    if (err == TG_ERR_OK)
         err = create_workers(server, error);
     if (err == TG_ERR_OK)
         err = tg__signals_start(server, error);
@@ -387,6 +397,7 @@ void tg_server_destroy(struct tg_server *server)
         tg_log(TG_LOG_ERROR, "server.handles_left");
     tg_free(server->workers);
     tg_admission_destroy(server->admission);
+    tg_tls_config_release(server->tls);
     tg_free(server->trusted_proxies);
     tg_free(server->script_options);
     tg_free(server);

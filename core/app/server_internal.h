@@ -33,6 +33,8 @@ struct tg_server {
     struct tg_reload *reload;
     struct tg_admin *admin; /* NULL: off */
     struct tg_sockets sockets;
+    struct tg_tls_config *tls;       /* counted; NULL: no TLS */
+    struct tg_tls_config *tls_next;  /* counted; during a reload */
     struct tg_admission *admission;  /* owned; shared by the workers */
     struct tg_cidr *trusted_proxies; /* owned */
     size_t trusted_proxy_count;
@@ -53,6 +55,11 @@ TG_MUST enum tg_err tg__sockets_open(struct tg_server *server, struct tg_error *
 TG_MUST enum tg_err tg__sockets_of_worker(struct tg_server *server, int *fds,
                                           struct tg_error *error);
 void tg__sockets_announce(const struct tg_server *server);
+
+/* server_tls.c: certificates, read at the start and with every reload of the policy. */
+TG_MUST enum tg_err tg__tls_start(struct tg_server *server, struct tg_error *error);
+TG_MUST enum tg_err tg__tls_prepare(void *server, struct tg_error *error);
+void tg__tls_switch(void *server, bool commit);
 
 /* signals.c */
 TG_MUST enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error);

@@ -9,10 +9,19 @@
 enum tg_err tg__sockets_open(struct tg_server *server, struct tg_error *error)
 {
     const struct tg_strings *listen = &server->config->listen;
+    struct tg_sockets *sockets = &server->sockets;
     enum tg_err err = TG_ERR_OK;
 
-    for (size_t i = 0; i < listen->count && err == TG_ERR_OK; i++)
-        err = tg_sockets_open(&server->sockets, listen->items[i], error);
+    for (size_t i = 0; i < listen->count && err == TG_ERR_OK; i++) {
+        enum tg_listen_scheme scheme;
+        size_t first = sockets->count;
+        err = tg_sockets_open(sockets, tg_config_listen_address(listen->items[i], &scheme), error);
+        /* A Unix socket is reached by neighbours only, so it is not encrypted unless it is asked for. */
+        for (size_t j = first; j < sockets->count; j++)
+            sockets->items[j].is_tls =
+                scheme == TG_LISTEN_WSS ||
+                (scheme == TG_LISTEN_EITHER && server->tls != NULL && !sockets->items[j].is_unix);
+    }
     return err;
 }
 
@@ -33,6 +42,7 @@ void tg__sockets_announce(const struct tg_server *server)
 {
     for (size_t i = 0; i < server->sockets.count; i++) {
         const struct tg_socket *socket = &server->sockets.items[i];
-        printf("listening %s%s\n", socket->is_unix ? "ws+unix:" : "ws://", socket->name);
+        printf("listening %s%s%s\n", socket->is_tls ? "wss" : "ws",
+               socket->is_unix ? "+unix:" : "://", socket->name);
     }
 }

@@ -13,11 +13,23 @@
 #include "app/worker_internal.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "net/tls.h"
 #include "script/budget.h"
 
 static void on_accept(void *ctx, struct tg_stream *stream)
 {
     struct tg_worker *worker = ctx;
+    tg_hub_accept(worker->hub, stream);
+}
+
+static void on_accept_tls(void *ctx, struct tg_stream *stream)
+{
+    struct tg_worker *worker = ctx;
+    if (tg_stream_start_tls(stream, worker->tls, worker->options.index) != TG_ERR_OK) {
+        tg_counter_add(&worker->metrics->tls_handshake_failures, 1);
+        tg_stream_close(stream); /* out of memory, and nothing can be told */
+        return;
+    }
     tg_hub_accept(worker->hub, stream);
 }
 
@@ -211,8 +223,12 @@ enum tg_err tg_worker_create(struct tg_worker **out, const struct tg_worker_opti
     worker->metrics = tg_xcalloc(1, sizeof *worker->metrics);
     worker->fds = tg_xcalloc(options->fd_count + 1, sizeof *worker->fds);
     worker->listeners = tg_xcalloc(options->fd_count + 1, sizeof(struct tg_listener *));
-    for (size_t i = 0; i < options->fd_count; i++)
+    worker->tls_fds = tg_xcalloc(options->fd_count + 1, sizeof *worker->tls_fds);
+    for (size_t i = 0; i < options->fd_count; i++) {
         worker->fds[i] = options->fds[i];
+        worker->tls_fds[i] = options->tls_fds != NULL && options->tls_fds[i];
+    }
+    worker->tls = options->tls == NULL ? NULL : tg_tls_config_retain(options->tls);
     if (uv_loop_init(&worker->loop) != 0 || create_layers(worker) != TG_ERR_OK)
         return tg_error_set(error, TG_ERR_SYS,
                             "worker %zu could not be set up (out of file "
@@ -309,6 +325,8 @@ void tg_worker_destroy(struct tg_worker *worker)
         if (worker->fds[i] >= 0)
             (void)close(worker->fds[i]);
     tg_free(worker->fds);
+    tg_free(worker->tls_fds);
+    tg_tls_config_release(worker->tls);
     tg_free(worker->listeners);
     tg_free(worker->metrics);
     tg_free(worker);
@@ -372,18 +390,38 @@ void tg_worker_abort(struct tg_worker *worker)
     tg_task_post(worker->mailbox, do_abort, NULL);
 }
 
+static void do_set_tls(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    struct tg_tls_config *fresh = arg;
+    if (lost) {
+        tg_tls_config_release(fresh);
+        return;
+    }
+    tg_tls_config_release(worker->tls);
+    worker->tls = fresh;
+}
+
+void tg_worker_set_tls(struct tg_worker *worker, struct tg_tls_config *tls)
+{
+    tg_task_post(worker->mailbox, do_set_tls, tg_tls_config_retain(tls));
+}
+
 static void do_listen(void *receiver, void *arg, bool lost)
 {
     struct tg_worker *worker = receiver;
     (void)arg;
     for (size_t i = 0; !lost && i < worker->options.fd_count; i++) {
         int fd = worker->fds[i];
+        bool tls = worker->tls_fds[i];
         worker->fds[i] = -1;
-        if (tg_listener_start(&worker->listeners[i], worker->net, fd, on_accept, on_accept_error,
+        if (tg_listener_start(&worker->listeners[i], worker->net, fd,
+                              tls ? on_accept_tls : on_accept, on_accept_error,
                               worker) != TG_ERR_OK)
             on_accept_error(worker, "the listener could not be started");
         else
-            tg_listener_set_refusal(worker->listeners[i], out_of_descriptors, on_refused);
+            tg_listener_set_refusal(worker->listeners[i], tls ? "" : out_of_descriptors,
+                                    on_refused);
     }
 }
 

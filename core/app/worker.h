@@ -6,6 +6,7 @@
 #ifndef TG_APP_WORKER_H
 #define TG_APP_WORKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@
 #include "base/metrics.h"
 #include "connection/admission.h"
 #include "connection/id.h"
+#include "net/tls_config.h"
 #include "ops/config.h"
 #include "script/generation.h"
 #include "script/source.h"
@@ -30,14 +32,16 @@ struct tg_worker_events {
 
 struct tg_worker_options {
     size_t index;
-    const struct tg_config *config;                /* borrowed; not changed while workers live */
-    struct tg_admission *admission;                /* borrowed; shared by all workers */
-    const struct tg_cidr *trusted_proxies;         /* borrowed */
+    const struct tg_config *config;        /* borrowed; not changed while workers live */
+    struct tg_admission *admission;        /* borrowed; shared by all workers */
+    const struct tg_cidr *trusted_proxies; /* borrowed */
     size_t trusted_proxy_count;
     const struct tg_script_option *script_options; /* borrowed */
     size_t script_option_count;
     int *fds; /* listening sockets, owned by the worker from create on; the array is copied */
     size_t fd_count;
+    struct tg_tls_config *tls; /* counted up; NULL: no TLS */
+    const bool *tls_fds;       /* which of fds speak it; copied; NULL: none */
     struct tg_worker_events events;
 };
 
@@ -58,6 +62,7 @@ const struct tg_metrics *tg_worker_metrics(const struct tg_worker *worker);
 void tg_worker_prepare(struct tg_worker *worker, struct tg_source *source); /* counts it up */
 void tg_worker_commit(struct tg_worker *worker);
 void tg_worker_abort(struct tg_worker *worker);
+void tg_worker_set_tls(struct tg_worker *worker, struct tg_tls_config *tls); /* counts it up */
 void tg_worker_listen(struct tg_worker *worker);
 void tg_worker_drain(struct tg_worker *worker);     /* stop accepting; let runs end */
 void tg_worker_drain_now(struct tg_worker *worker); /* end what is left */

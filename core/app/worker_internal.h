@@ -28,6 +28,8 @@ struct tg_worker {
     struct tg_host *host;           /* created on the thread */
     struct tg_meter *meter;         /* created on the thread */
     int *fds;                       /* owned until listening */
+    bool *tls_fds;                  /* owned; as options.tls_fds */
+    struct tg_tls_config *tls;      /* counted; for new connections; NULL: none */
     struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
     struct tg_worker *const *peers; /* borrowed */
     size_t peer_count;

@@ -211,8 +211,8 @@ static void dispatch_json(struct tg_conn *conn, const char *data, size_t len)
     else if (tg__hook_defined(conn, TG_HOOK_MESSAGE))
         ask_about(conn, TG_HOOK_MESSAGE, data, len);
     else
-        decline(conn, "unknown_type", "this policy has no use for messages of that type",
-                &envelope.id);
+        complain(conn, "unknown_type", "this policy has no use for messages of that type",
+                 &envelope.id);
 }
 
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len)

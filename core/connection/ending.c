@@ -198,7 +198,10 @@ void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
         tg_stream_close(conn->stream);
     } else {
         note_end(conn, 1006, why == NULL ? "" : why, why == NULL ? 0 : strlen(why));
-        tg__lose(conn, 1006, "connection lost");
+        if (err == TG_ERR_OK && tg__outbox_bytes(conn) > 0)
+            tg__finish(conn, TG_FAILED, "connection lost"); /* it may still read its answers */
+        else
+            tg__lose(conn, 1006, "connection lost");
     }
 }
 

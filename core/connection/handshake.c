@@ -72,7 +72,8 @@ void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, con
         tg_counter_add(&tg__metrics(conn)->handshakes_refused, 1);
         log_refused(conn, status, line);
     }
-    if (conn->stream != NULL && tg_stream_is_handshaking(conn->stream)) { /* nothing can be told to it */
+    if (conn->stream != NULL &&
+        tg_stream_is_handshaking(conn->stream)) { /* nothing can be told to it */
         tg__secure_failed(conn, what);
         tg__lose(conn, 0, what);
         return;

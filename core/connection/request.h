@@ -24,10 +24,10 @@ struct tg_request_tls {
 /* Immutable. All texts are NUL-terminated and live in the same block. */
 struct tg_request {
     const char *method;
-    const char *path;   /* not decoded */
-    const char *query;  /* not decoded; "" when there is none */
-    const char *remote; /* "127.0.0.1:54321" */
-    bool secure;        /* a trusted proxy says that the client spoke TLS to it */
+    const char *path;          /* not decoded */
+    const char *query;         /* not decoded; "" when there is none */
+    const char *remote;        /* "127.0.0.1:54321" */
+    bool secure;               /* a trusted proxy says that the client spoke TLS to it */
     struct tg_request_tls tls; /* info NULL: this connection is not over TLS */
     size_t header_count;
     struct tg_request_header headers[];

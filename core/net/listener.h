@@ -35,6 +35,7 @@ TG_MUST enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *n
 typedef void (*tg_refused_fn)(void *ctx);
 void tg_listener_set_refusal(struct tg_listener *listener, const char *bytes,
                              tg_refused_fn on_refused);
-void tg_listener_stop(struct tg_listener *listener); /* closes; freed by the loop; NULL is allowed */
+void tg_listener_stop(
+    struct tg_listener *listener); /* closes; freed by the loop; NULL is allowed */
 
 #endif

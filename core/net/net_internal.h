@@ -61,6 +61,7 @@ struct tg_stream {
     void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
     struct tg_buffer unsent; /* owned */
     bool reading;
+    bool had_turn; /* filled the read buffer in this turn of the loop */
     bool writing;
     bool shut;
     bool ended;

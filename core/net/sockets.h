@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/error.h"
 
@@ -20,11 +21,13 @@
 struct tg_socket {
     int fd; /* owned; -1: handed over */
     bool is_unix;
+    bool is_tls;                    /* as the caller says */
     bool own_each;                  /* TCP that was opened here: workers open it again by name */
     char name[TG_SOCKET_NAME_SIZE]; /* "127.0.0.1:8080", or the path of a Unix socket */
     bool made; /* the Unix socket was bound here, and these say which file it is */
     dev_t device;
     ino_t inode;
+    struct timespec changed; /* numbers of inodes are used again at once */
 };
 
 struct tg_sockets {

@@ -15,12 +15,17 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/memory.h"
 #include "net/net_internal.h"
+
+/* Bytes that the kernel takes before it can send them. Without a bound it is megabytes for each peer that
+ * reads nothing, until the whole machine is out of memory for sockets. */
+static const int unsent_max = 128 * 1024;
 
 static void on_handle_closed(uv_handle_t *handle)
 {
@@ -39,11 +44,18 @@ static void lost(struct tg_stream *stream, int status)
     tg__stream_end(stream, TG_ERR_SYS, uv_strerror(status));
 }
 
+/* Left to itself libuv reads a peer that sends fast 32 times in a row. One buffer a turn is enough: others
+ * wait for theirs. No buffer ends the row until the next turn, at no cost. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct tg_stream *stream = handle->data;
 
     (void)suggested;
+    if (stream->had_turn) {
+        stream->had_turn = false;
+        *buf = uv_buf_init(NULL, 0);
+        return;
+    }
     *buf = uv_buf_init((char *)stream->net->read_buffer, sizeof stream->net->read_buffer);
 }
 
@@ -51,8 +63,10 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct tg_stream *stream = handle->data;
 
-    if (stream->closing || stream->ended)
+    if (stream->closing || stream->ended || n == UV_ENOBUFS)
         return;
+    /* A shorter read ends the row by itself. */
+    stream->had_turn = n == (ssize_t)buf->len;
     if (n == UV_EOF)
         stream->filter->ended(stream);
     else if (n < 0)
@@ -195,7 +209,9 @@ enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
         tg_stream_close(stream);
         return TG_ERR_SYS;
     }
-    (void)uv_tcp_nodelay(&stream->tcp, 1); /* a peer that is gone already shows when reading */
+    /* A peer that is gone already shows when reading; a Unix socket knows neither. */
+    (void)uv_tcp_nodelay(&stream->tcp, 1);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
     *out = stream;
     return TG_ERR_OK;
 }
@@ -329,6 +345,17 @@ void tg_stream_shutdown(struct tg_stream *stream)
     stream->filter->shutdown(stream);
 }
 
+/* The kernel would hold what it took from us for minutes after the close. The peer has a message cut off
+ * either way; a reset says so. */
+static void give_up_unsent(struct tg_stream *stream)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 void tg_stream_close(struct tg_stream *stream)
 {
     if (stream->closing)
@@ -337,6 +364,8 @@ void tg_stream_close(struct tg_stream *stream)
         stream->filter->closing(stream);
     stream->closing = true;
     stream->reading = false;
+    if (stream->writing)
+        give_up_unsent(stream);
     uv_close((uv_handle_t *)&stream->tcp, on_handle_closed);
 }
 

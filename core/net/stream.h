@@ -59,7 +59,8 @@ void tg_stream_read_stop(struct tg_stream *stream);                 /* idempoten
  * is taken by the peer for sure and on_end follows. */
 TG_MUST enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes);
 bool tg_stream_is_writing(const struct tg_stream *stream);
-size_t tg_stream_unwritten(const struct tg_stream *stream); /* bytes handed over, not yet with the kernel */
+size_t tg_stream_unwritten(
+    const struct tg_stream *stream); /* bytes handed over, not yet with the kernel */
 
 /* Sends FIN after what is being written. Reading goes on. Idempotent. */
 void tg_stream_shutdown(struct tg_stream *stream);

@@ -337,6 +337,17 @@ static enum tg_err check_server_options(const struct tg_tls_server_options *opti
     return TG_ERR_OK;
 }
 
+/* Over the digest of each, so that nothing can move from one file to the next. */
+static void digest_files(struct tg_tls_config *config, const struct pem *pems, size_t count)
+{
+    uint8_t both[2 * TG_SHA256_SIZE] = {0};
+    for (size_t i = 0; i < count; i++) {
+        tg_sha256(pems[i].text, pems[i].size, both + TG_SHA256_SIZE);
+        tg_sha256(both, sizeof both, both);
+    }
+    memcpy(config->digest, both, sizeof config->digest);
+}
+
 enum tg_err tg_tls_config_create_server(struct tg_tls_config **out,
                                         const struct tg_tls_server_options *options,
                                         struct tg_error *error)
@@ -358,6 +369,8 @@ enum tg_err tg_tls_config_create_server(struct tg_tls_config **out,
         err = pem_read(&pems[files - 1], options->client_ca, error);
     if (err == TG_ERR_OK)
         err = build_server(config, options, pems, error);
+    if (err == TG_ERR_OK)
+        digest_files(config, pems, files);
     for (size_t i = 0; pems != NULL && i < files; i++)
         pem_fini(&pems[i]);
     tg_free(pems);
@@ -435,6 +448,11 @@ void tg_tls_config_release(struct tg_tls_config *config)
     mbedtls_ssl_ticket_free(&config->tickets);
     tg_free(config->ciphers);
     tg_free(config);
+}
+
+bool tg_tls_config_is_same(const struct tg_tls_config *a, const struct tg_tls_config *b)
+{
+    return memcmp(a->digest, b->digest, sizeof a->digest) == 0;
 }
 
 bool tg_tls_has_1_3(void)

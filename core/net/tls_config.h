@@ -58,6 +58,9 @@ TG_MUST enum tg_err tg_tls_config_create_client(struct tg_tls_config **out,
 struct tg_tls_config *tg_tls_config_retain(struct tg_tls_config *config); /* returns it */
 void tg_tls_config_release(struct tg_tls_config *config);                 /* NULL is allowed */
 
+/* Both were made of files with the same content. */
+bool tg_tls_config_is_same(const struct tg_tls_config *a, const struct tg_tls_config *b);
+
 /* Whether the library that this program runs with speaks TLS 1.3. */
 bool tg_tls_has_1_3(void);
 

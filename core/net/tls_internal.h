@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/hash.h"
 #include "net/net_internal.h"
 #include "net/tls.h"
 #include "net/tls_config.h"
@@ -27,6 +28,7 @@ struct tg_tls_config {
     _Atomic size_t references;
     mbedtls_ssl_ticket_context tickets; /* locked by the library */
     int *ciphers;                       /* owned; ends with 0 */
+    uint8_t digest[TG_SHA256_SIZE];     /* over all files */
     bool insecure;                      /* a client that takes any certificate */
     size_t lane_count;
     struct tg__tls_lane lanes[];

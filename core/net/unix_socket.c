@@ -141,6 +141,7 @@ enum tg_err tg__unix_socket_open(struct tg_socket *out, const char *address, str
         return failed(&target, errno, error);
     out->device = info.st_dev;
     out->inode = info.st_ino;
+    out->changed = info.st_ctim;
     memcpy(out->name, target.address.sun_path, sizeof target.address.sun_path);
     return TG_ERR_OK;
 }
@@ -153,6 +154,7 @@ void tg__unix_socket_unlink(struct tg_socket *socket)
         return;
     socket->made = false;
     if (lstat(socket->name, &info) == 0 && info.st_dev == socket->device &&
-        info.st_ino == socket->inode)
+        info.st_ino == socket->inode && info.st_ctim.tv_sec == socket->changed.tv_sec &&
+        info.st_ctim.tv_nsec == socket->changed.tv_nsec)
         (void)unlink(socket->name);
 }

@@ -18,7 +18,7 @@
 struct tg_forwarded {
     /* The peer itself when no header names another; UNKNOWN when a proxy would not or could not say. */
     struct tg_address client;
-    bool secure;              /* the client spoke TLS to the proxy that saw it */
+    bool secure; /* the client spoke TLS to the proxy that saw it */
 };
 
 /* `peer` is a trusted proxy that sent this head. TG_ERR_PROTO, with *why static: nobody can say who the

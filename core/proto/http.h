@@ -30,7 +30,7 @@ struct tg_http_text {
 };
 
 struct tg_http_header {
-    struct tg_http_text name; /* lower case */
+    struct tg_http_text name;  /* lower case */
     struct tg_http_text value; /* outer blanks removed */
 };
 
@@ -53,11 +53,14 @@ int tg_http_refusal(const struct tg_http *http, const char **why);
 struct tg_http_text tg_http_method(const struct tg_http *http); /* requests: "GET" */
 struct tg_http_text tg_http_target(const struct tg_http *http); /* as sent: path and query */
 struct tg_http_text tg_http_path(const struct tg_http *http);   /* target up to '?', not decoded */
-struct tg_http_text tg_http_query(const struct tg_http *http);  /* after '?', not decoded; "" if none */
-int tg_http_version_minor(const struct tg_http *http);          /* of HTTP/1.x; major other than 1 is BAD (505) */
+struct tg_http_text tg_http_query(
+    const struct tg_http *http); /* after '?', not decoded; "" if none */
+int tg_http_version_minor(
+    const struct tg_http *http); /* of HTTP/1.x; major other than 1 is BAD (505) */
 int tg_http_response_status(const struct tg_http *http);
 bool tg_http_keep_alive(const struct tg_http *http);
-bool tg_http_is_upgrade(const struct tg_http *http);            /* Connection: upgrade with an Upgrade header */
+bool tg_http_is_upgrade(
+    const struct tg_http *http); /* Connection: upgrade with an Upgrade header */
 const struct tg_buffer *tg_http_body(const struct tg_http *http);
 size_t tg_http_header_count(const struct tg_http *http);
 struct tg_http_header tg_http_header_at(const struct tg_http *http, size_t index);

@@ -9,20 +9,22 @@
 #include "base/error.h"
 #include "proto/http.h"
 
-#define TG_WS_KEY_LEN 24    /* base64 of 16 bytes */
+#define TG_WS_KEY_LEN 24     /* base64 of 16 bytes */
 #define TG_WS_ACCEPT_SIZE 29 /* base64 of SHA-1, and a NUL */
 
 struct tg_upgrade_refusal {
-    int status;        /* 400, 404, 405, 426, 505 */
-    const char *why;   /* one line for people: what was wrong and what to send; static */
-    const char *extra; /* header lines that the answer needs ("Sec-WebSocket-Version: 13\r\n"); static */
+    int status;      /* 400, 404, 405, 426, 505 */
+    const char *why; /* one line for people: what was wrong and what to send; static */
+    const char
+        *extra; /* header lines that the answer needs ("Sec-WebSocket-Version: 13\r\n"); static */
 };
 
 /* Server: all checks of §4.2.1 and §4.2.2 on a complete request head: GET, HTTP/1.1 or higher, Host once,
  * Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Key (once; base64 of 16 bytes),
  * Sec-WebSocket-Version 13 (else 426), Sec-WebSocket-Extensions well-formed if there, no body. A
  * request that is no upgrade attempt at all: 426. */
-TG_MUST enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refusal *refusal);
+TG_MUST enum tg_err tg_upgrade_check(const struct tg_http *http,
+                                     struct tg_upgrade_refusal *refusal);
 
 /* Server: writes the 101 answer. subprotocol may be NULL; extra as in tg_http_write_response. */
 TG_MUST enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,

@@ -82,9 +82,9 @@ static void log_failure(const struct tg_call *call, const struct tg_run *run, co
     if (conn != NULL)
         tg_conn_id_text(conn, id);
     tg_log_about(conn, TG_LOG_ERROR, "run.failed", tg_log_str("run", tg_run_id(run)),
-           tg_log_str("agent", tg_run_agent(run)), tg_log_str("id", id),
-           tg_log_str("policy", call->generation->version), tg_log_str("outcome", outcome),
-           tg_log_str("message", message), tg_log_str("traceback", traceback));
+                 tg_log_str("agent", tg_run_agent(run)), tg_log_str("id", id),
+                 tg_log_str("policy", call->generation->version), tg_log_str("outcome", outcome),
+                 tg_log_str("message", message), tg_log_str("traceback", traceback));
 }
 
 /* What the client is told; the rest is in the log. */

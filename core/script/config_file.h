@@ -13,13 +13,14 @@ enum tg_config_leaf_kind { TG_LEAF_STRING, TG_LEAF_NUMBER, TG_LEAF_BOOL, TG_LEAF
 
 /* One leaf of the table; an empty table is a leaf of kind TABLE. Borrowed until the sink returns. */
 struct tg_config_leaf {
-    const char *key;  /* dotted path: "limits.max_message" */
-    size_t index;     /* 1…n for an element of a list, else 0 */
+    const char *key; /* dotted path: "limits.max_message" */
+    size_t index;    /* 1…n for an element of a list, else 0 */
     enum tg_config_leaf_kind kind;
     const char *string;
     double number;
     bool flag;
-    const char *where; /* "tidegate.lua:12": the line of the key in the source where it can be found, else of the file */
+    const char *
+        where; /* "tidegate.lua:12": the line of the key in the source where it can be found, else of the file */
 };
 
 /* Takes one leaf; an error ends the reading and is passed on with its text. */

@@ -134,6 +134,14 @@ static void push_headers(lua_State *L, const struct tg_request *request)
     }
 }
 
+/* What the core has written itself. False, and nothing pushed, when there is none. */
+static bool push_json(lua_State *L, const char *json)
+{
+    if (json != NULL)
+        tg_lua_json_push(L, json, strlen(json));
+    return json != NULL;
+}
+
 void tg_request_push(lua_State *L, const struct tg_request *request)
 {
     luaL_checkstack(L, 10, "request");
@@ -148,7 +156,8 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "headers");
     lua_pushstring(L, request->remote);
     lua_setfield(L, -2, "remote_address");
-    lua_pushboolean(L, request->secure);
+    if (!push_json(L, request->tls.info))
+        lua_pushboolean(L, request->secure);
     lua_setfield(L, -2, "tls");
 }
 
@@ -284,6 +293,8 @@ void tg_credentials_push(lua_State *L, const struct tg_request *request, const c
     set_api_key(L, request);
     lua_pushstring(L, request->remote);
     lua_setfield(L, -2, "remote_address");
+    if (push_json(L, request->tls.client_certificate))
+        lua_setfield(L, -2, "client_certificate");
     if (message_json != NULL) {
         tg_lua_json_push(L, message_json, message_len);
         lua_setfield(L, -2, "message");

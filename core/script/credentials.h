@@ -12,11 +12,12 @@
 struct lua_State;
 
 /* Pushes { method, path, query, headers, remote_address, tls }. Repeated headers are joined with ", "
- * (cookies with "; "); of repeated query keys the first counts. */
+ * (cookies with "; "); of repeated query keys the first counts. tls is { version, cipher, server_name },
+ * true when a trusted proxy says that its client speaks TLS, or false. */
 void tg_request_push(struct lua_State *L, const struct tg_request *request);
 
-/* Pushes { bearer, basic, query, cookies, subprotocols, api_key, remote_address, message }. message_json
- * is a checked document or NULL. What is absent or malformed is nil. */
+/* Pushes { bearer, basic, query, cookies, subprotocols, api_key, remote_address, client_certificate,
+ * message }. message_json is a checked document or NULL. What is absent or malformed is nil. */
 void tg_credentials_push(struct lua_State *L, const struct tg_request *request,
                          const char *message_json, size_t message_len);
 

@@ -55,10 +55,10 @@ static void log_failure(const struct tg_call *call, const struct tg_conn *conn,
     if (conn != NULL)
         tg_conn_id_text(conn, id);
     tg_log_about(conn, TG_LOG_ERROR, "hook.failed", tg_log_str("id", id),
-           tg_log_str("hook", tg_hook_names[call->hook]),
-           tg_log_str("policy", call->generation->version),
-           tg_log_str("outcome", tg_hook_outcome_names[outcome]), tg_log_str("message", message),
-           tg_log_str("traceback", traceback));
+                 tg_log_str("hook", tg_hook_names[call->hook]),
+                 tg_log_str("policy", call->generation->version),
+                 tg_log_str("outcome", tg_hook_outcome_names[outcome]),
+                 tg_log_str("message", message), tg_log_str("traceback", traceback));
 }
 
 struct results {
@@ -127,8 +127,9 @@ static void answer_failed(struct tg_host *host, struct tg_conn *conn, enum tg_ho
     tg_hook_reading_fail(&reading, outcome);
     count(host, hook, outcome, tg_clock_monotonic_ns());
     tg_log_about(conn, TG_LOG_ERROR, "hook.failed", tg_log_str("id", id),
-           tg_log_str("hook", tg_hook_names[hook]), tg_log_str("policy", tg_host_version(host)),
-           tg_log_str("outcome", tg_hook_outcome_names[outcome]), tg_log_str("message", why));
+                 tg_log_str("hook", tg_hook_names[hook]),
+                 tg_log_str("policy", tg_host_version(host)),
+                 tg_log_str("outcome", tg_hook_outcome_names[outcome]), tg_log_str("message", why));
     tg_conn_hook_done(conn, hook, &reading.result);
 }
 

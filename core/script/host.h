@@ -20,7 +20,7 @@
 struct tg_host;
 
 struct tg_host_options {
-    struct tg_script_env env; /* copied; env.post is called with the host's tickets */
+    struct tg_script_env env;  /* copied; env.post is called with the host's tickets */
     uint64_t drain_timeout_ms; /* reload.drain_timeout */
     size_t max_generations;    /* reload.max_generations */
 };

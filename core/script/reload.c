@@ -35,6 +35,7 @@ struct tg_reload {
     struct tg_reload_workers workers;
     char *policy_path; /* owned */
     enum phase phase;
+    bool rest_prepared;
     size_t awaited;                  /* workers that have not answered in this phase */
     struct tg_source *source;        /* counted; the candidate */
     struct tg_generation *candidate; /* owned; its probe */
@@ -88,12 +89,21 @@ static void tell_all(struct tg_list *waiters, const struct tg_reload_result *res
     }
 }
 
+static void switch_rest(struct tg_reload *reload, bool commit)
+{
+    if (!reload->rest_prepared)
+        return;
+    reload->rest_prepared = false;
+    reload->workers.switch_rest(reload->workers.ctx, commit);
+}
+
 void tg_reload_destroy(struct tg_reload *reload)
 {
     if (reload == NULL)
         return;
     struct tg_reload_result result = {.err = TG_ERR_CLOSED, .at_ms = tg_clock_wall_ms()};
     (void)tg_error_set(&result.error, TG_ERR_CLOSED, "the server is shutting down");
+    switch_rest(reload, false);
     tell_all(&reload->waiters, &result);
     tell_all(&reload->next_waiters, &result);
     tg_generation_destroy(reload->candidate);
@@ -124,6 +134,7 @@ static void finish(struct tg_reload *reload)
 {
     struct tg_list done;
     reload->phase = IDLE;
+    switch_rest(reload, reload->result.err == TG_ERR_OK);
     reload->result.at_ms = tg_clock_wall_ms();
     reload->last = reload->result;
     reload->has_last = true;
@@ -151,11 +162,22 @@ static void finish(struct tg_reload *reload)
     }
 }
 
+static enum tg_err prepare_rest(struct tg_reload *reload, struct tg_error *error)
+{
+    if (reload->workers.prepare_rest == NULL || reload->serving == NULL)
+        return TG_ERR_OK;
+    enum tg_err err = reload->workers.prepare_rest(reload->workers.ctx, error);
+    reload->rest_prepared = err == TG_ERR_OK;
+    return err;
+}
+
 /* Builds the candidate on this thread: most mistakes show here and never reach a worker. */
 static enum tg_err probe(struct tg_reload *reload)
 {
     struct tg_error *error = &reload->result.error;
-    enum tg_err err = tg_source_read(&reload->source, reload->policy_path, error);
+    enum tg_err err = prepare_rest(reload, error);
+    if (err == TG_ERR_OK)
+        err = tg_source_read(&reload->source, reload->policy_path, error);
     if (err == TG_ERR_OK)
         err = tg_generation_create(&reload->candidate, reload->probe_env, reload->source, error);
     if (err != TG_ERR_OK)

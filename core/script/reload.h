@@ -28,6 +28,10 @@ struct tg_reload_workers {
     void (*prepare)(void *ctx, size_t worker, struct tg_source *source);
     void (*commit)(void *ctx, size_t worker);
     void (*abort)(void *ctx, size_t worker);
+    /* What else is read anew with the policy: made first, then taken or forgotten as the policy is. Not on
+     * the first load. NULL: nothing. */
+    enum tg_err (*prepare_rest)(void *ctx, struct tg_error *error);
+    void (*switch_rest)(void *ctx, bool commit);
 };
 
 struct tg_reload_result {

@@ -77,7 +77,12 @@
 ---@field query table<string, string> decoded; the first of equal keys
 ---@field headers table<string, string> names in lower case; repeated ones joined with ", "
 ---@field remote_address string "203.0.113.7:51234"
----@field tls boolean
+---@field tls tidegate.Tls|boolean true: a trusted proxy says that its client speaks TLS
+
+---@class tidegate.Tls
+---@field version string "TLSv1.2", "TLSv1.3"
+---@field cipher string its IANA name
+---@field server_name? string that the client asked for
 
 --- What is absent or malformed is nil.
 ---@class tidegate.Credentials
@@ -89,6 +94,18 @@
 ---@field subprotocols string[]
 ---@field message? tidegate.Message the client's `authenticate` message, when there was one
 ---@field remote_address string
+---@field client_certificate? tidegate.ClientCertificate verified against `tls.client_ca`; else nil
+
+---@class tidegate.ClientCertificate
+---@field subject string "O=Example, CN=ada"
+---@field subject_cn? string the CN, when there is exactly one
+---@field issuer string
+---@field serial string hex
+---@field sans { dns: string[], email: string[], uri: string[], ip: string[] }
+---@field fingerprint_sha256 string hex, of the whole certificate
+---@field not_before integer unix seconds
+---@field not_after integer unix seconds
+---@field verified true
 
 --- Plain data of your choice around `user_id`.
 ---@class tidegate.Identity
@@ -132,7 +149,7 @@ local Conn = {}
 --- client has too much unread already.
 ---@param message table|string
 ---@return true? ok
----@return string? err "closed", or "limit exceeded" when too much waits for the client already and it is ended
+---@return string? err "closed"; "limit exceeded" when too much waits for the client and it is ended
 function Conn:send(message) end
 
 ---@param bytes string

@@ -159,7 +159,7 @@ class Server:
         self.log = Lines(self.process.stderr)
         self.exit_code = None
         try:
-            self.url = self.out.wait(r"^listening ws://").split()[1]
+            self.url = self.out.wait(r"^listening wss?://").split()[1]
             self.admin_url = self.out.wait(r"^admin http://").split()[1]
         except Stopped:
             self.kill()

@@ -20,7 +20,8 @@ static void require(bool condition)
 
 static void note_text(struct tg_buffer *out, struct tg_http_text text)
 {
-    require(text.data != NULL && text.data[text.len] == '\0');
+    if (text.data == NULL || text.data[text.len] != '\0')
+        abort();
     require(memchr(text.data, '\r', text.len) == NULL && memchr(text.data, '\n', text.len) == NULL);
     require(tg_buffer_append(out, text.data, text.len + 1) == TG_ERR_OK);
 }

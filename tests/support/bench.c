@@ -60,6 +60,7 @@ static void write_diary(struct bench *bench, struct tg_conn *conn, enum tg_hook 
         .serial = tg_conn_get_id(conn)->serial,
         .hook = hook,
         .state = tg_conn_state(conn),
+        .at_ms = tg_timers_now_ms(bench->timers),
         .len = input->len,
         .close_code = input->close_code,
         .clean = input->clean,
@@ -275,8 +276,7 @@ void bench_init(struct bench *bench)
         .outbox_bytes = 1 << 20,
         .session_bytes = 1024,
     };
-    bench->replies[TG_HOOK_AUTHENTICATE] =
-        (struct bench_reply){BENCH_NOW, bench_identity("ann")};
+    bench->replies[TG_HOOK_AUTHENTICATE] = (struct bench_reply){BENCH_NOW, bench_identity("ann")};
     bench->replies[TG_HOOK_CLOSED] = (struct bench_reply){BENCH_NOW, bench_yes()};
 }
 
@@ -320,9 +320,9 @@ void bench_start(struct bench *bench)
     assert_non_null(bench->metrics);
     assert_int_equal(tg_net_create(&bench->net, &bench->loop), TG_ERR_OK);
     assert_int_equal(tg_timers_create(&bench->timers, &bench->loop), TG_ERR_OK);
-    assert_int_equal(tg_hub_create(&bench->hub, &bench->options, bench->net, bench->timers,
-                                   bench->metrics),
-                     TG_ERR_OK);
+    assert_int_equal(
+        tg_hub_create(&bench->hub, &bench->options, bench->net, bench->timers, bench->metrics),
+        TG_ERR_OK);
     tg_hub_set_upper(bench->hub, &upper);
     (void)uv_prepare_init(&bench->loop, &bench->flush);
     bench->flush.data = bench;
@@ -378,7 +378,7 @@ static void free_all(struct bench *bench)
 {
     for (size_t i = 0; i < bench->client_count; i++) {
         bench_close_client(&bench->clients[i]);
-        free(bench->clients[i].in);
+        free(bench->clients[i].block);
         free(bench->clients[i].frame);
     }
     for (size_t i = 0; i < bench->ask_count; i++)

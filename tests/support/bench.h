@@ -40,6 +40,7 @@ struct bench_ask {
     uint64_t serial;
     enum tg_hook hook;
     enum tg_state state; /* in which it was asked */
+    uint64_t at_ms;      /* on the loop's clock */
     char *data;          /* owned; NUL-terminated; NULL when none was given */
     size_t len;
     int close_code; /* these four: closed only */
@@ -68,8 +69,10 @@ struct bench_client {
     bool deaf; /* reads nothing */
     bool eof;
     bool reset;
-    uint8_t *in; /* owned */
-    size_t len, capacity;
+    uint8_t *in; /* received and not yet taken, inside of `block` */
+    size_t len;
+    uint8_t *block; /* owned */
+    size_t capacity;
     char head[2048]; /* of the answer to the upgrade */
     int status;
     char id[TG_CONN_ID_SIZE]; /* Tidegate-Connection-Id of the answer */

@@ -19,10 +19,14 @@
 
 static void keep(struct bench_client *client, const uint8_t *data, size_t len)
 {
-    if (client->len + len > client->capacity) {
-        client->capacity = (client->len + len) * 2;
-        client->in = realloc(client->in, client->capacity);
-        assert_non_null(client->in);
+    size_t taken = client->block == NULL ? 0 : (size_t)(client->in - client->block);
+    if (taken + client->len + len > client->capacity) {
+        if (taken > 0)
+            memmove(client->block, client->in, client->len);
+        client->capacity = (client->len + len) * 2 + 1024;
+        client->block = realloc(client->block, client->capacity);
+        assert_non_null(client->block);
+        client->in = client->block;
     }
     memcpy(client->in + client->len, data, len);
     client->len += len;
@@ -31,7 +35,7 @@ static void keep(struct bench_client *client, const uint8_t *data, size_t len)
 static void take(struct bench_client *client, size_t len)
 {
     client->len -= len;
-    memmove(client->in, client->in + len, client->len);
+    client->in += len;
 }
 
 static void poll_client(struct bench_client *client)

@@ -65,7 +65,7 @@ static int l_json_decode(lua_State *L)
 {
     size_t len = 0;
     struct tg_error error;
-    struct tg_json_value value;
+    struct tg_json_value value = {0};
     luaL_checktype(L, 1, LUA_TSTRING);
     const char *text = lua_tolstring(L, 1, &len);
     enum tg_err err = TG_ERR_OK;

@@ -184,7 +184,8 @@ static void started_events_completed(void **state)
     assert_int_equal(bench_state(&f->bench), TG_PROCESSING);
     assert_int_equal(running(f), 1);
     assert_int_equal(tg_run_thinking(r, "hm \xff", 4), TG_ERR_OK);
-    assert_non_null(strstr(event(f, "agent_thinking", tg_run_id(r)), "\"text\":\"hm \xef\xbf\xbd\""));
+    assert_non_null(
+        strstr(event(f, "agent_thinking", tg_run_id(r)), "\"text\":\"hm \xef\xbf\xbd\""));
     assert_int_equal(tg_run_delta(r, "a\0b", 3), TG_ERR_OK);
     assert_non_null(strstr(event(f, "agent_delta", tg_run_id(r)), "\"text\":\"a\\u0000b\""));
     tg_run_complete(r, "{\"x\":1}", 7);
@@ -262,11 +263,12 @@ static uint32_t tool(struct fixture *f, struct tg_run *r, const char *name, cons
 {
     uint32_t call = 0;
     char part[80];
-    assert_int_equal(tg_run_tool_started(r, name, arguments,
-                                         arguments == NULL ? 0 : strlen(arguments), &call),
-                     TG_ERR_OK);
-    (void)snprintf(part, sizeof part, "\"tool_call_id\":\"call_%u\",\"name\":\"%s\",\"arguments\":%s",
-                   (unsigned)call, name, arguments == NULL ? "null" : arguments);
+    assert_int_equal(
+        tg_run_tool_started(r, name, arguments, arguments == NULL ? 0 : strlen(arguments), &call),
+        TG_ERR_OK);
+    (void)snprintf(part, sizeof part,
+                   "\"tool_call_id\":\"call_%u\",\"name\":\"%s\",\"arguments\":%s", (unsigned)call,
+                   name, arguments == NULL ? "null" : arguments);
     assert_non_null(strstr(event(f, "tool_executing", tg_run_id(r)), part));
     return call;
 }
@@ -275,7 +277,8 @@ static void tool_done(struct fixture *f, struct tg_run *r, uint32_t call, const 
                       const char *what)
 {
     char part[160];
-    (void)snprintf(part, sizeof part, "\"tool_call_id\":\"call_%u\",\"name\":\"%s\",%s,\"duration_ms\":",
+    (void)snprintf(part, sizeof part,
+                   "\"tool_call_id\":\"call_%u\",\"name\":\"%s\",%s,\"duration_ms\":",
                    (unsigned)call, name, what);
     assert_non_null(strstr(event(f, "tool_completed", tg_run_id(r)), part));
 }
@@ -340,7 +343,8 @@ static void the_client_cancels(void **state)
     struct tg_run *other = run(f);
     struct tg_run *r = run(f);
     (void)snprintf(id, sizeof id, "%s", tg_run_id(r));
-    (void)snprintf(text, sizeof text, "{\"type\":\"agent_cancel\",\"data\":{\"run_id\":\"%s\"}}", id);
+    (void)snprintf(text, sizeof text, "{\"type\":\"agent_cancel\",\"data\":{\"run_id\":\"%s\"}}",
+                   id);
     bench_send_text(&f->bench, f->client, text);
     assert_non_null(strstr(event(f, "agent_error", id), "\"code\":\"cancelled\""));
     assert_int_equal(f->cancelled, 1);
@@ -403,8 +407,9 @@ static void limits_and_names(void **state)
     execute(f);
     (void)bench_expect(&f->bench, f->client, "too_many_runs");
     struct bench_client *other = bench_ready(&f->bench); /* the limit is each connection's own */
-    bench_send_text(&f->bench, other,
-                    "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"x\"}}");
+    bench_send_text(
+        &f->bench, other,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"x\"}}");
     (void)bench_expect(&f->bench, other, "agent_started");
     tg_run_complete(second, "1", 1);
     (void)event(f, "agent_completed", tg_run_id(second));
@@ -414,7 +419,8 @@ static void limits_and_names(void **state)
                     "\"data\":{\"message\":\"m\",\"agent_type\":\"unknown\"}}");
     (void)bench_expect(&f->bench, other, "unknown_agent");
     f->fallback = NULL;
-    bench_send_text(&f->bench, other, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
+    bench_send_text(&f->bench, other,
+                    "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
     (void)bench_expect(&f->bench, other, "name an agent");
     assert_int_equal(f->started, 4);
 }

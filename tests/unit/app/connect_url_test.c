@@ -44,14 +44,18 @@ static void good_urls_are_taken_apart(void **state)
     assert_url("ws://h:65535/a@b:c", "h", 65535, "h:65535", "/a@b:c");
     assert_url("ws://[::1]", "::1", 80, "[::1]", "/");
     assert_url("ws://[fd00::1]:9000/x", "fd00::1", 9000, "[fd00::1]:9000", "/x");
+    assert_false(url.secure);
+    assert_url("wss://h/x", "h", 443, "h", "/x");
+    assert_true(url.secure);
+    assert_url("WSS://h:80", "h", 80, "h:80", "/");
+    assert_url("wss://h:443", "h", 443, "h", "/");
 }
 
 static void bad_urls_are_refused_with_the_way_to_write_them(void **state)
 {
     (void)state;
-    assert_refused("wss://h/", "no TLS");
     assert_refused("http://h/", "starts with ws://");
-    assert_refused("https://h/", "starts with ws://");
+    assert_refused("https://h/", "starts with wss://");
     assert_refused("127.0.0.1:8080", "needs a scheme");
     assert_refused("", "needs a scheme");
     assert_refused("ws://", "no host");

@@ -98,7 +98,7 @@ static void a_waiter_may_close(void **state)
 {
     struct bench *b = *state;
     struct waiter first, second;
-    b->options.close_timeout_ms = 1000;
+    b->options.close_timeout_ms = 20000;
     struct bench_client *client = congest(b);
     init_waiter(&first);
     init_waiter(&second);

@@ -48,19 +48,25 @@ static void messages_keep_it_from_idling(void **state)
     b->options.idle_after_ms = 40;
     bench_start(b);
     struct bench_client *client = bench_ready(b);
-    for (int i = 0; i < 15; i++) {
-        bench_wait_ms(b, 5);
+    for (int quick = 0; quick < 15;) {
+        uint64_t idled = tg_counter_get(&b->metrics->transitions[TG_PROCESSING_READY][TG_IDLE]);
+        uint64_t begin_ms = bench_now_ms();
         bench_send_text(b, client, "{\"type\":\"ping\"}");
         (void)bench_expect(b, client, "pong");
+        bench_wait_ms(b, 5);
+        if (bench_now_ms() - begin_ms > 35)
+            continue; /* the machine was busy; that proves nothing */
+        assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_PROCESSING_READY][TG_IDLE]),
+                         idled);
+        quick++;
     }
-    assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_PROCESSING_READY][TG_IDLE]), 0);
 }
 
 static void a_silent_peer_is_pinged_and_then_lost(void **state)
 {
     struct bench *b = *state;
     b->options.ping_interval_ms = 10;
-    b->options.pong_timeout_ms = 10;
+    b->options.pong_timeout_ms = 500; /* a busy machine must not pass for a silent peer */
     bench_start(b);
     struct bench_client *client = bench_ready(b);
     for (int i = 0; i < 3; i++) {
@@ -78,16 +84,20 @@ static void a_silent_peer_is_pinged_and_then_lost(void **state)
 static void any_byte_is_as_good_as_a_pong(void **state)
 {
     struct bench *b = *state;
-    b->options.ping_interval_ms = 20;
-    b->options.pong_timeout_ms = 20;
+    b->options.ping_interval_ms = 30;
+    b->options.pong_timeout_ms = 5000;
     bench_start(b);
     struct bench_client *client = bench_ready(b);
-    for (int i = 0; i < 10; i++) {
-        bench_wait_ms(b, 8);
+    for (int quick = 0; quick < 10;) {
+        uint64_t begin_ms = bench_now_ms();
+        client->len = 0;
         bench_send_frame(b, client, 10, "", 0);
+        bench_wait_ms(b, 8);
+        if (bench_now_ms() - begin_ms > 25)
+            continue;                     /* the machine was busy; that proves nothing */
+        assert_int_equal(client->len, 0); /* not one ping */
+        quick++;
     }
-    bench_turns(b, 3);
-    assert_int_equal(client->len, 0); /* not one ping */
     assert_true(tg_conn_is_open(bench_conn(b)));
 }
 
@@ -108,15 +118,15 @@ static void nobody_is_lost_while_reading_is_paused(void **state)
 {
     struct bench *b = *state;
     b->options.inbox_messages = 1;
-    b->options.ping_interval_ms = 5;
-    b->options.pong_timeout_ms = 5;
+    b->options.ping_interval_ms = 50;
+    b->options.pong_timeout_ms = 100;
     b->replies[TG_HOOK_MESSAGE].when = BENCH_LATER;
     bench_start(b);
     struct bench_client *client = bench_ready(b);
     for (int i = 0; i < 4; i++)
         bench_send_text(b, client, "{\"type\":\"x\"}");
     BENCH_UNTIL(b, bench_asking(b, TG_HOOK_MESSAGE));
-    bench_wait_ms(b, 40);
+    bench_wait_ms(b, 200);
     assert_true(tg_conn_is_open(bench_conn(b)));
     b->replies[TG_HOOK_MESSAGE] = (struct bench_reply){BENCH_NOW, bench_yes()};
     bench_answer(b, TG_HOOK_MESSAGE, bench_yes());
@@ -135,27 +145,27 @@ static struct tg_hook_result expires_in(int64_t ms)
 static void notice_then_end(void **state)
 {
     struct bench *b = *state;
-    b->options.expiry_notice_ms = 30;
+    b->options.expiry_notice_ms = 250;
     bench_start(b);
-    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(60);
+    struct tg_hook_result identity = expires_in(300);
+    b->replies[TG_HOOK_AUTHENTICATE].result = identity;
     struct bench_client *client = bench_ready(b);
-    uint64_t begin_ms = bench_now_ms();
     assert_non_null(strstr(bench_expect(b, client, "auth_expiring"), "\"expires_at\":"));
-    assert_true(bench_now_ms() - begin_ms >= 20);
+    assert_true((double)tg_clock_wall_ms() >= identity.expires_at * 1000.0 - 251);
     (void)bench_expect_close(b, client, 4401);
-    assert_true(bench_now_ms() - begin_ms >= 50);
+    assert_true((double)tg_clock_wall_ms() >= identity.expires_at * 1000.0 - 1);
 }
 
 static void a_renewal_puts_it_off_and_notices_again(void **state)
 {
     struct bench *b = *state;
-    b->options.expiry_notice_ms = 40;
+    b->options.expiry_notice_ms = 400;
     b->replies[TG_HOOK_REAUTHENTICATE].when = BENCH_NOW;
     bench_start(b);
-    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(60);
+    b->replies[TG_HOOK_AUTHENTICATE].result = expires_in(420);
     struct bench_client *client = bench_ready(b);
     (void)bench_expect(b, client, "auth_expiring");
-    b->replies[TG_HOOK_REAUTHENTICATE].result = expires_in(90);
+    b->replies[TG_HOOK_REAUTHENTICATE].result = expires_in(450);
     bench_send_text(b, client, "{\"type\":\"authenticate\"}");
     (void)bench_expect(b, client, "\"authenticated\"");
     (void)bench_expect(b, client, "auth_expiring");

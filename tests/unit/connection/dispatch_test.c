@@ -31,8 +31,8 @@ static void mistakes_are_answered_and_forgiven(void **state)
         {"{\"type\":\"agent_execution\",\"data\":[]}", "bad_message", NULL},
         {"{\"type\":\"agent_execution\",\"data\":{}}", "bad_message", NULL},
         {"{\"type\":\"agent_execution\",\"data\":{\"message\":1}}", "bad_message", NULL},
-        {"{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":1}}", "bad_message",
-         NULL},
+        {"{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":1}}",
+         "bad_message", NULL},
         {"{\"type\":\"agent_cancel\",\"id\":\"z\"}", "bad_message", "\"id\":\"z\""},
         {"{\"type\":\"agent_cancel\",\"data\":{\"run_id\":\"run_0\"}}", "unknown_run", NULL},
     };
@@ -91,8 +91,9 @@ static void an_execution_without_a_route_hook(void **state)
     assert_string_equal(b->run_request_id, "\"r1\"");
     assert_string_equal(b->run_input, "{\"message\":\"hi\",\"agent_type\":\"super\\u0076isor\"}");
     assert_int_equal(bench_state(b), TG_PROCESSING);
-    bench_send_text(b, client,
-                    "{\"type\":\"agent_execution\",\"data\":{\"message\":\"\",\"agent_type\":null}}");
+    bench_send_text(
+        b, client,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"\",\"agent_type\":null}}");
     BENCH_UNTIL(b, b->run_starts == 2);
     assert_string_equal(b->run_agent, ""); /* the choice is left to agent/ */
     assert_string_equal(b->run_request_id, "");
@@ -108,9 +109,9 @@ static void an_agent_name_too_long_is_unknown(void **state)
     char text[400];
     bench_start(b);
     struct bench_client *client = bench_ready(b);
-    (void)snprintf(text, sizeof text,
-                   "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"%0200d\"}}",
-                   0);
+    (void)snprintf(
+        text, sizeof text,
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"%0200d\"}}", 0);
     bench_send_text(b, client, text);
     (void)bench_expect(b, client, "unknown_agent");
     assert_int_equal(b->run_starts, 0);

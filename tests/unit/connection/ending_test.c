@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -144,6 +145,29 @@ static void lost(void **state)
         bench_stop(b);
         bench_init(b);
     }
+}
+
+static void answers_to_a_peer_that_ended_its_side(void **state)
+{
+    struct bench *b = *state;
+    const size_t len = 900000; /* more than the sockets take at once */
+    char *answer = malloc(len);
+    assert_non_null(answer);
+    memset(answer, 'a', len);
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    client->deaf = true;
+    assert_int_equal(tg_conn_send_text(bench_conn(b), answer, len), TG_ERR_OK);
+    bench_turns(b, 10);
+    bench_half_close(client);
+    BENCH_UNTIL(b, bench_asked(b, TG_HOOK_CLOSED) == 1);
+    assert_int_equal(bench_last(b, TG_HOOK_CLOSED)->close_code, 1006);
+    assert_int_equal(tg_hub_count(b->hub), 1);
+    client->deaf = false;
+    assert_int_equal(bench_read(b, client).len, len);
+    bench_expect_eof(b, client);
+    (void)gone(b);
+    free(answer);
 }
 
 static void no_close_frame_in_answer(void **state)
@@ -352,6 +376,7 @@ int main(void)
         T(the_peer_closes),
         T(both_close_at_once),
         T(lost),
+        T(answers_to_a_peer_that_ended_its_side),
         T(no_close_frame_in_answer),
         T(close_deadline),
         T(a_peer_that_keeps_its_socket_open),

@@ -11,7 +11,8 @@
 #include "connection/connection.h"
 #include "support/bench.h"
 
-static const char execute[] = "{\"type\":\"agent_execution\",\"id\":1,\"data\":{\"message\":\"m\"}}";
+static const char execute[] =
+    "{\"type\":\"agent_execution\",\"id\":1,\"data\":{\"message\":\"m\"}}";
 
 static struct tg_conn *conn_of(struct bench *b, const struct bench_client *client)
 {

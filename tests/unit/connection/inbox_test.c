@@ -85,10 +85,10 @@ static void full_and_room(void **state)
         size_t count, bytes, messages_max, bytes_max;
         bool full, room;
     } rows[] = {
-        {0, 0, 4, 100, false, true},  {2, 0, 4, 100, false, true},  {3, 0, 4, 100, false, false},
-        {4, 0, 4, 100, true, false},  {5, 0, 4, 100, true, false},  {1, 50, 4, 100, false, true},
+        {0, 0, 4, 100, false, true},   {2, 0, 4, 100, false, true},   {3, 0, 4, 100, false, false},
+        {4, 0, 4, 100, true, false},   {5, 0, 4, 100, true, false},   {1, 50, 4, 100, false, true},
         {1, 51, 4, 100, false, false}, {1, 99, 4, 100, false, false}, {1, 100, 4, 100, true, false},
-        {0, 0, 1, 1, false, true},    {1, 0, 1, 1, true, false},
+        {0, 0, 1, 1, false, true},     {1, 0, 1, 1, true, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct tg_inbox inbox = {.count = rows[i].count, .bytes = rows[i].bytes};

@@ -118,10 +118,9 @@ static bool upgraded(struct scenario *s)
 {
     struct bench_client *client = s->client;
     bench_request(&s->bench, client, "");
-    BENCH_UNTIL(&s->bench,
-                (answer_all(s), client->eof || client->reset ||
-                                    (client->len > 0 &&
-                                     memmem(client->in, client->len, "\r\n\r\n", 4) != NULL)));
+    BENCH_UNTIL(&s->bench, (answer_all(s), client->eof || client->reset ||
+                                               (client->len > 0 && memmem(client->in, client->len,
+                                                                          "\r\n\r\n", 4) != NULL)));
     if (client->len == 0)
         return false;
     bench_read_head(&s->bench, client);
@@ -204,8 +203,7 @@ static void prepare(struct scenario *s, bool later, size_t others)
     context.context = (struct tg_blob){(const uint8_t *)"ctx", 3};
     for (int hook = 0; hook < TG_HOOKS; hook++)
         if (hook != TG_HOOK_TEXT)
-            b->replies[hook] =
-                (struct bench_reply){later ? BENCH_LATER : BENCH_NOW, bench_yes()};
+            b->replies[hook] = (struct bench_reply){later ? BENCH_LATER : BENCH_NOW, bench_yes()};
     b->replies[TG_HOOK_AUTHENTICATE].result = identity;
     b->replies[TG_HOOK_REAUTHENTICATE].result = identity;
     b->replies[TG_HOOK_CREATE_CONTEXT].result = context;

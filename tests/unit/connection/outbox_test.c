@@ -92,7 +92,8 @@ static void a_slow_client_is_ended_with_1008(void **state)
     assert_int_equal(bench_state(b), TG_CLOSING);
     assert_int_equal(tg_counter_get(&b->metrics->slow_clients), 1);
     assert_int_equal(tg_conn_send_text(bench_conn(b), "x", 1), TG_ERR_CLOSED);
-    client->deaf = false; /* it wakes up: everything that was queued is still there, then the close */
+    client->deaf =
+        false; /* it wakes up: everything that was queued is still there, then the close */
     struct bench_frame frame = bench_read(b, client);
     while (frame.opcode == 2)
         frame = bench_read(b, client);

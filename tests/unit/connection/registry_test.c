@@ -41,8 +41,8 @@ static void a_second_registration_is_refused_and_the_first_machine_stays(void **
     struct fixture *f = *state;
     struct tg_conn_id *id = &f->first.id;
     assert_int_equal(tg_registry_add(&f->registry, id, &f->first, &f->metrics), TG_ERR_OK);
-    assert_int_equal(tg_lifecycle_move(&f->first.lifecycle, TG_ACCEPTED, "upgrade", id, &f->metrics),
-                     TG_ERR_OK);
+    assert_int_equal(
+        tg_lifecycle_move(&f->first.lifecycle, TG_ACCEPTED, "upgrade", id, &f->metrics), TG_ERR_OK);
     assert_int_equal(tg_registry_add(&f->registry, id, &f->second, &f->metrics), TG_ERR_EXISTS);
     assert_ptr_equal(tg_registry_find(&f->registry, id), &f->first);
     assert_int_equal(tg_conn_state(tg_registry_find(&f->registry, id)), TG_ACCEPTED);
@@ -63,7 +63,8 @@ static void finding_by_id_needs_all_parts(void **state)
     struct fixture *f = *state;
     struct tg_conn_id other = f->first.id;
     assert_null(tg_registry_find(&f->registry, &other));
-    assert_int_equal(tg_registry_add(&f->registry, &f->first.id, &f->first, &f->metrics), TG_ERR_OK);
+    assert_int_equal(tg_registry_add(&f->registry, &f->first.id, &f->first, &f->metrics),
+                     TG_ERR_OK);
     assert_ptr_equal(tg_registry_find(&f->registry, &other), &f->first);
     assert_ptr_equal(tg_registry_find_serial(&f->registry, other.serial), &f->first);
     other.random ^= 1;
@@ -82,7 +83,8 @@ static void what_is_removed_is_not_found(void **state)
     struct fixture *f = *state;
     size_t cursor = 0;
     f->second.id.serial++;
-    assert_int_equal(tg_registry_add(&f->registry, &f->first.id, &f->first, &f->metrics), TG_ERR_OK);
+    assert_int_equal(tg_registry_add(&f->registry, &f->first.id, &f->first, &f->metrics),
+                     TG_ERR_OK);
     assert_int_equal(tg_registry_add(&f->registry, &f->second.id, &f->second, &f->metrics),
                      TG_ERR_OK);
     tg_registry_remove(&f->registry, &f->first.id);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -53,8 +54,8 @@ static void all_at_once(void **state)
 }
 
 /* A no at any step, now or later: a named reason, the fitting code, and `closed` once. */
-static void refused_at(struct bench *b, enum tg_hook hook, bool later,
-                       struct tg_hook_result result, int code, const char *reason)
+static void refused_at(struct bench *b, enum tg_hook hook, bool later, struct tg_hook_result result,
+                       int code, const char *reason)
 {
     all_hooks(b, BENCH_NOW);
     b->replies[hook] = (struct bench_reply){later ? BENCH_LATER : BENCH_NOW, result};
@@ -228,13 +229,13 @@ static void waiting_messages_are_looked_at_once(void **state)
     for (int i = 0; i < MESSAGES; i++)
         bench_send_text(b, client, text);
     BENCH_UNTIL(b, tg_conn_stats(bench_conn(b)).inbox_messages == MESSAGES);
-    uint64_t begin_ns = tg_clock_monotonic_ns();
+    clock_t begin = clock(); /* of this process, whatever else the machine does */
     for (int i = 0; i < READS; i++) {
         bench_send_frame(b, client, 10, "", 0);
         bench_turn(b);
     }
     /* About a megabyte 400 times over would take many seconds here. */
-    assert_true(tg_clock_monotonic_ns() - begin_ns < UINT64_C(1500000000));
+    assert_true(clock() - begin < 3 * CLOCKS_PER_SEC / 2);
     bench_send_text(b, client, "{\"type\":\"authenticate\"}");
     BENCH_UNTIL(b, bench_asked(b, TG_HOOK_AUTHENTICATE) == 2);
 }
@@ -259,12 +260,12 @@ static void degraded_works_and_is_retried_with_back_off(void **state)
         BENCH_UNTIL(b, bench_asked(b, TG_HOOK_PREPARE) == i + 1);
         assert_int_equal(bench_last(b, TG_HOOK_PREPARE)->state, TG_RECONNECTING);
         assert_int_equal(bench_state(b), TG_DEGRADED);
-        asked_ms[i] = bench_now_ms();
+        asked_ms[i] = bench_last(b, TG_HOOK_PREPARE)->at_ms;
         bench_send_text(b, client, "{\"type\":\"ping\"}");
         (void)bench_expect(b, client, "pong");
     }
-    assert_true(asked_ms[2] - asked_ms[1] >= 14); /* 8, 16, 20, 20 */
-    assert_true(asked_ms[3] - asked_ms[2] >= 18);
+    assert_true(asked_ms[2] - asked_ms[1] >= 16); /* 8, 16, 20, 20 */
+    assert_true(asked_ms[3] - asked_ms[2] >= 20);
     b->replies[TG_HOOK_PREPARE].result = bench_denied("still down");
     BENCH_UNTIL(b, bench_asked(b, TG_HOOK_PREPARE) == 6);
     assert_int_equal(bench_state(b), TG_DEGRADED);
@@ -272,8 +273,8 @@ static void degraded_works_and_is_retried_with_back_off(void **state)
     b->replies[TG_HOOK_PREPARE].result = bench_yes();
     assert_non_null(strstr(bench_expect(b, client, "connection_ready"), "processing_ready"));
     assert_null(tg_conn_stats(bench_conn(b)).degraded_reason);
-    assert_int_equal(
-        tg_counter_get(&b->metrics->transitions[TG_RECONNECTING][TG_PROCESSING_READY]), 1);
+    assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_RECONNECTING][TG_PROCESSING_READY]),
+                     1);
 }
 
 static void messages_wait_while_a_retry_is_under_way(void **state)
@@ -330,11 +331,12 @@ static void runs_while_degraded(void **state)
     bench_send_text(b, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
     BENCH_UNTIL(b, b->run_starts == 1);
     assert_int_equal(bench_state(b), TG_PROCESSING);
+    size_t asked = bench_asked(b, TG_HOOK_PREPARE);
     bench_wait_ms(b, 40); /* the retry comes due and has to wait for the run */
-    assert_int_equal(bench_asked(b, TG_HOOK_PREPARE), 1);
+    assert_int_equal(bench_asked(b, TG_HOOK_PREPARE), asked);
     bench_run_ended(b, bench_conn(b));
     assert_int_equal(bench_state(b), TG_DEGRADED);
-    BENCH_UNTIL(b, bench_asked(b, TG_HOOK_PREPARE) == 2);
+    BENCH_UNTIL(b, bench_asked(b, TG_HOOK_PREPARE) == asked + 1);
 }
 
 /* A client that is busy all the time must not put the retry off for ever. */
@@ -346,15 +348,15 @@ static void runs_do_not_put_the_retry_off(void **state)
     b->replies[TG_HOOK_PREPARE].result = bench_degraded("down");
     bench_start(b);
     struct bench_client *client = bench_ready(b);
-    uint64_t until_ms = bench_now_ms() + 130;
-    while (bench_now_ms() < until_ms) {
+    uint64_t give_up_ms = bench_now_ms() + 5000;
+    while (bench_asked(b, TG_HOOK_PREPARE) < 3) { /* at 0, 40, 120 */
+        assert_true(bench_now_ms() < give_up_ms);
         int starts = b->run_starts;
         bench_send_text(b, client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
         BENCH_UNTIL(b, b->run_starts == starts + 1);
         bench_run_ended(b, bench_conn(b));
         bench_wait_ms(b, 4);
     }
-    assert_true(bench_asked(b, TG_HOOK_PREPARE) >= 3); /* at 0, 40, 120 */
 }
 
 /* --- what the answer leads to, in awkward places --------------------------------------------------- */

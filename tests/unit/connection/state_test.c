@@ -57,7 +57,8 @@ static void walk_to(struct tg_lifecycle *lifecycle, enum tg_state state, struct 
                                  TG_PROCESSING_READY},
         [TG_PROCESSING] = {TG_ACCEPTED, TG_AUTHENTICATED, TG_SERVICES_READY, TG_PROCESSING_READY,
                            TG_PROCESSING},
-        [TG_IDLE] = {TG_ACCEPTED, TG_AUTHENTICATED, TG_SERVICES_READY, TG_PROCESSING_READY, TG_IDLE},
+        [TG_IDLE] = {TG_ACCEPTED, TG_AUTHENTICATED, TG_SERVICES_READY, TG_PROCESSING_READY,
+                     TG_IDLE},
         [TG_DEGRADED] = {TG_ACCEPTED, TG_AUTHENTICATED, TG_DEGRADED},
         [TG_RECONNECTING] = {TG_ACCEPTED, TG_AUTHENTICATED, TG_DEGRADED, TG_RECONNECTING},
         [TG_CLOSING] = {TG_ACCEPTED, TG_CLOSING},
@@ -99,8 +100,8 @@ static void check_move(enum tg_state from, enum tg_state to)
     check_gauge(&metrics, allowed ? to : from);
     if (!allowed) {
         char fields[200];
-        (void)snprintf(fields, sizeof fields, "conn.invalid_transition id=%s from=%s to=%s", id_text,
-                       tg_state_names[from], tg_state_names[to]);
+        (void)snprintf(fields, sizeof fields, "conn.invalid_transition id=%s from=%s to=%s",
+                       id_text, tg_state_names[from], tg_state_names[to]);
         assert_memory_equal(&lifecycle, &before, sizeof before);
         assert_int_equal(log_capture_count(), 1);
         assert_non_null(strstr(log_capture_last(), fields));
@@ -133,7 +134,8 @@ static void states_outside_of_the_table_are_refused(void **state)
     struct tg_lifecycle lifecycle;
     log_capture_start();
     tg_lifecycle_init(&lifecycle, &metrics);
-    assert_int_equal(tg_lifecycle_move(&lifecycle, TG_STATES, "why", &id, &metrics), TG_ERR_ILLEGAL);
+    assert_int_equal(tg_lifecycle_move(&lifecycle, TG_STATES, "why", &id, &metrics),
+                     TG_ERR_ILLEGAL);
     assert_int_equal(tg_lifecycle_move(&lifecycle, (enum tg_state)200, "why", &id, &metrics),
                      TG_ERR_ILLEGAL);
     assert_int_equal(tg_counter_get(&metrics.invalid_transitions), 2);

@@ -35,7 +35,7 @@
 #define RUNS 32
 #define STEPS 80
 
-static uint64_t current_seed;
+static char seed_line[80]; /* ready to print, for a handler of a signal */
 
 /* --- chance ---------------------------------------------------------------------------------------- */
 
@@ -72,11 +72,11 @@ struct walk {
     struct memory memory;
     uint8_t stream[STREAM_SIZE];
     size_t stream_len, sent;
-    int numbered;        /* messages "m" in the stream */
-    int delivered;       /* of these, seen by the hook; the next must have this number */
-    bool hostile;        /* a broken frame is in the stream */
-    bool rough;          /* anybody may end it at any moment; gentle walks get further */
-    bool settling;       /* nothing bad happens any more */
+    int numbered;  /* messages "m" in the stream */
+    int delivered; /* of these, seen by the hook; the next must have this number */
+    bool hostile;  /* a broken frame is in the stream */
+    bool rough;    /* anybody may end it at any moment; gentle walks get further */
+    bool settling; /* nothing bad happens any more */
     struct tg_run *runs[RUNS];
     int run_count;
     uint64_t next_event;
@@ -270,9 +270,9 @@ static void put_something(struct walk *w)
     static const char *const others[] = {
         "{\"type\":\"ping\",\"id\":1}",
         "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}",
-        "{\"type\":\"agent_execution\",\"id\":2,\"data\":{\"message\":\"m\",\"agent_type\":\"solo\"}}",
+        "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\",\"agent_type\":\"solo\"}}",
         "{\"type\":\"authenticate\",\"data\":{\"token\":\"t\"}}",
-        "{\"type\":\"agent_cancel\",\"data\":{\"run_id\":\"run_1\"}}",
+        "{\"type\":\"agent_cancel\",\"id\":2,\"data\":{\"run_id\":\"run_1\"}}",
         "no json",
         "{\"type\":3}",
     };
@@ -636,7 +636,7 @@ static void settle(struct walk *w)
 static void draw_options(struct walk *w, struct tg_runs_options *runs)
 {
     struct tg_hub_options *o = &w->bench.options;
-    uint64_t *const times[] = {&o->handshake_timeout_ms, &o->auth_timeout_ms, &o->setup_timeout_ms,
+    uint64_t *const times[] = {&o->handshake_timeout_ms, &o->auth_timeout_ms,  &o->setup_timeout_ms,
                                &o->idle_after_ms,        &o->ping_interval_ms, &o->pong_timeout_ms,
                                &o->close_timeout_ms,     &o->expiry_notice_ms, &o->prepare_retry_ms,
                                &o->outbox_timeout_ms};
@@ -658,8 +658,8 @@ static void draw_options(struct walk *w, struct tg_runs_options *runs)
         .timeout_ms = chance(50) ? 1 + draw(10) : 0,
         .finish_unheard = chance(50),
     };
-    static const enum tg_hook optional[] = {TG_HOOK_UPGRADE, TG_HOOK_CREATE_CONTEXT, TG_HOOK_PREPARE,
-                                            TG_HOOK_ROUTE, TG_HOOK_BINARY};
+    static const enum tg_hook optional[] = {TG_HOOK_UPGRADE, TG_HOOK_CREATE_CONTEXT,
+                                            TG_HOOK_PREPARE, TG_HOOK_ROUTE, TG_HOOK_BINARY};
     for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++)
         if (chance(60))
             w->bench.replies[optional[i]].when = BENCH_LATER; /* on_hook answers */
@@ -699,7 +699,9 @@ static void walk(struct walk *w, uint64_t seed)
         .start = start,
         .cancel = cancel,
     };
-    current_seed = seed;
+    (void)snprintf(seed_line, sizeof seed_line,
+                   "the walk was TG_WALK_SEED=%llu TG_WALK_SEQUENCES=1\n",
+                   (unsigned long long)seed);
     random_state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
     memset(w, 0, sizeof *w);
     w->next_event = 1;
@@ -721,10 +723,7 @@ static void walk(struct walk *w, uint64_t seed)
 
 static void tell_seed(void)
 {
-    char text[80];
-    int len = snprintf(text, sizeof text, "the walk was TG_WALK_SEED=%llu TG_WALK_SEQUENCES=1\n",
-                       (unsigned long long)current_seed);
-    if (write(2, text, (size_t)len) < 0)
+    if (write(2, seed_line, strlen(seed_line)) < 0)
         return;
 }
 

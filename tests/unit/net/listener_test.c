@@ -131,6 +131,7 @@ struct counts {
     struct tg_listener *listener;
     int accepted;
     int errors;
+    int refused;
     int stop_at; /* stop the listener in this accept */
 };
 
@@ -181,24 +182,32 @@ static void finish(struct counts *counts, struct tg_net *net)
     assert_int_equal(uv_loop_close(&counts->loop), 0);
 }
 
+/* Leaves this process no descriptor but those it has. */
+static struct rlimit take_descriptors(int client)
+{
+    struct rlimit limit;
+    int next = dup(client); /* the lowest descriptor that is free */
+
+    assert_int_not_equal(next, -1);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {(rlim_t)next, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return limit;
+}
+
 /* Without descriptors the listener says so a few times a second and spins not; the client waits and is
  * accepted once there are some again. */
 static void test_descriptors_run_out(void **state)
 {
     struct counts counts = {.accepted = 0};
     char bound[TG_ADDRESS_SIZE];
-    struct rlimit limit;
     struct tg_net *net;
 
     (void)state;
     start(&counts, &net, bound);
     int client = dial(bound);
-    int next = dup(client); /* the lowest descriptor that is free */
-    assert_int_not_equal(next, -1);
-    close(next);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    struct rlimit none = {(rlim_t)next, limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct rlimit limit = take_descriptors(client);
     uint64_t start_ns = uv_hrtime();
     int rounds = 0;
     while (counts.errors < 3) {
@@ -214,6 +223,64 @@ static void test_descriptors_run_out(void **state)
     tg_listener_stop(counts.listener);
     close(client);
     finish(&counts, net);
+}
+
+static void on_refused(void *ctx)
+{
+    struct counts *counts = ctx;
+
+    counts->refused++;
+}
+
+static size_t read_all(int fd, char *out, size_t size)
+{
+    size_t len = 0;
+    ssize_t n;
+
+    while ((n = read(fd, out + len, size - len)) > 0)
+        len += (size_t)n;
+    assert_int_equal(n, 0); /* no reset */
+    return len;
+}
+
+/* With something to say, one client at a time is told, and can read it though it has sent more than
+ * anybody reads. */
+static void test_clients_are_told(void **state)
+{
+    struct counts counts = {.accepted = 0};
+    char bound[TG_ADDRESS_SIZE];
+    struct tg_net *net;
+    int clients[2];
+    char answer[16];
+
+    (void)state;
+    start(&counts, &net, bound);
+    tg_listener_set_refusal(counts.listener, "full", on_refused);
+    for (size_t i = 0; i < 2; i++) {
+        clients[i] = dial(bound);
+        assert_int_equal(write(clients[i], "GET / HTTP/1.1\r\n", 16), 16);
+    }
+    struct rlimit limit = take_descriptors(clients[1]);
+    uint64_t start_ns = uv_hrtime();
+    while (counts.refused < 2)
+        uv_run(&counts.loop, UV_RUN_ONCE);
+    assert_true(uv_hrtime() - start_ns >= UINT64_C(90000000)); /* one after the other */
+    while (counts.errors < 2)
+        uv_run(&counts.loop, UV_RUN_ONCE);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int third = dial(bound);
+    while (counts.accepted == 0) /* the back-off is over */
+        uv_run(&counts.loop, UV_RUN_ONCE);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(read_all(clients[i], answer, sizeof answer), 4);
+        assert_memory_equal(answer, "full", 4);
+        close(clients[i]);
+    }
+    tg_listener_stop(counts.listener);
+    close(third);
+    finish(&counts, net);
+    assert_int_equal(counts.refused, 2);
+    assert_int_equal(counts.accepted, 1);
 }
 
 /* Stopped from on_accept with more clients waiting: none of them reaches on_accept any more. */
@@ -260,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_loopback),
         cmocka_unit_test(test_descriptors_run_out),
+        cmocka_unit_test(test_clients_are_told),
         cmocka_unit_test(test_stop_in_accept),
         cmocka_unit_test(test_many_clients),
     };

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ struct fixture {
     char end_why[100];
     bool in_call; /* a tg_stream_* function is on the stack: no callback may come */
     bool close_in_read, close_in_end, stop_in_read;
+    int reads;
 };
 
 static void on_read(void *ctx, uint8_t *data, size_t len)
@@ -43,6 +45,7 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
     assert_false(fixture->in_call);
     assert_int_equal(fixture->ends + fixture->closeds, 0);
     assert_int_equal(tg_buffer_append(&fixture->received, data, len), TG_ERR_OK);
+    fixture->reads++;
     memset(data, 0, len); /* is allowed */
     if (fixture->close_in_read)
         tg_stream_close(fixture->stream);
@@ -222,6 +225,30 @@ static void test_stop_reading(void **state)
     RUN_UNTIL(fixture, fixture->received.len == 2);
 }
 
+/* Reads that are there all at once are still spread over as many turns of the loop. */
+static void test_a_fast_peer_gets_one_read_a_turn(void **state)
+{
+    struct fixture *fixture = *state;
+    static uint8_t bytes[4 * TG_NET_READ_SIZE + 1];
+    size_t sent = 0;
+    int turns = 0;
+
+    open_pair(fixture);
+    while (sent < sizeof bytes) {
+        ssize_t n = send(fixture->peer, bytes + sent, sizeof bytes - sent, MSG_DONTWAIT);
+        assert_true(n > 0); /* all of it fits into the sockets' buffers */
+        sent += (size_t)n;
+    }
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    while (fixture->received.len < sizeof bytes) {
+        int reads = fixture->reads;
+        assert_true(++turns < 10000);
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        assert_in_range(fixture->reads - reads, 0, 1);
+    }
+    assert_true(turns > 4);
+}
+
 static void test_reset_by_peer(void **state)
 {
     struct fixture *fixture = *state;
@@ -336,6 +363,55 @@ static void test_close_while_writing(void **state)
     assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_CLOSED);
     RUN_UNTIL(fixture, fixture->closeds == 1);
     assert_int_equal(fixture->ends + fixture->writtens, 0);
+}
+
+static void open_pair_with_small_window(struct fixture *fixture)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(fixture->port)};
+    int small = 4096;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    fixture->peer = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_not_equal(fixture->peer, -1);
+    setsockopt(fixture->peer, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(connect(fixture->peer, (struct sockaddr *)&address, sizeof address), 0);
+    RUN_UNTIL(fixture, fixture->stream != NULL);
+}
+
+static void test_the_kernel_holds_little_for_a_peer_that_reads_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t piece = 65536;
+    size_t taken = 0;
+
+    open_pair_with_small_window(fixture);
+    while (!tg_stream_is_writing(fixture->stream)) {
+        assert_true(taken < 1024 * 1024);
+        assert_int_equal(write_bytes(fixture, piece), TG_ERR_OK);
+        taken += piece;
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    }
+    /* And no second bite: a kernel without a bound lets its buffer grow with every round trip. */
+    for (int i = 0; i < 1000; i++)
+        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    assert_true(tg_stream_is_writing(fixture->stream));
+}
+
+static void test_closing_with_bytes_unsent_resets(void **state)
+{
+    struct fixture *fixture = *state;
+    char got[65536];
+    ssize_t n;
+
+    open_pair_with_small_window(fixture);
+    assert_int_equal(write_bytes(fixture, 4 * 1024 * 1024), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(fixture->stream));
+    tg_stream_close(fixture->stream);
+    RUN_UNTIL(fixture, fixture->closeds == 1);
+    while ((n = recv(fixture->peer, got, sizeof got, 0)) > 0) {
+    }
+    assert_int_equal(n, -1);
+    assert_int_equal(errno, ECONNRESET);
 }
 
 static void test_unbound_stream_closes(void **state)
@@ -473,13 +549,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_read_and_end),        TEST(test_stop_reading),
-        TEST(test_reset_by_peer),       TEST(test_close_in_read),
-        TEST(test_write_at_once),       TEST(test_write_big_and_shutdown),
-        TEST(test_failed_write_ends),   TEST(test_failed_pending_write_ends),
-        TEST(test_close_while_writing), TEST(test_unbound_stream_closes),
-        TEST(test_peer_address),        TEST(test_connect),
-        TEST(test_connect_refused),     TEST(test_connect_errors),
+        TEST(test_read_and_end),
+        TEST(test_stop_reading),
+        TEST(test_reset_by_peer),
+        TEST(test_close_in_read),
+        TEST(test_write_at_once),
+        TEST(test_write_big_and_shutdown),
+        TEST(test_failed_write_ends),
+        TEST(test_failed_pending_write_ends),
+        TEST(test_close_while_writing),
+        TEST(test_unbound_stream_closes),
+        TEST(test_a_fast_peer_gets_one_read_a_turn),
+        TEST(test_the_kernel_holds_little_for_a_peer_that_reads_nothing),
+        TEST(test_closing_with_bytes_unsent_resets),
+        TEST(test_peer_address),
+        TEST(test_connect),
+        TEST(test_connect_refused),
+        TEST(test_connect_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,7 @@ struct end {
     enum tg_err end_err;
     char end_why[256];
     bool close_in_read, close_in_end, close_in_written, stop_in_read, echo;
+    size_t head_left;
     bool in_call; /* a tg_stream_* function is on the stack: no callback may come */
 };
 
@@ -47,7 +48,7 @@ struct fixture {
     const char *host; /* that the client wants to talk to */
     struct end server, client;
     int raw; /* a plain socket in place of the client, or -1 */
-    bool no_start;
+    bool hold;
 };
 
 #define RUN_UNTIL(fixture, condition)                                                              \
@@ -97,6 +98,13 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
     assert_false(end->in_call);
     assert_int_equal(end->ends + end->closeds, 0);
     assert_true(len > 0);
+    if (end->head_left > 0) { /* what stands before TLS is as long as this says */
+        size_t of_head = len < end->head_left ? len : end->head_left;
+        end->head_left -= of_head;
+        if (end->head_left == 0)
+            tg_stream_release_tls(end->stream, len - of_head);
+        len = of_head;
+    }
     assert_int_equal(tg_buffer_append(&end->received, data, len), TG_ERR_OK);
     if (end->echo)
         assert_int_equal(write_to(end, data, len), TG_ERR_OK);
@@ -149,6 +157,10 @@ static void on_accept(void *ctx, struct tg_stream *stream)
     assert_int_equal(tg_stream_start_tls(stream, fixture->server_config, 0), TG_ERR_OK);
     tg_stream_bind(stream, &callbacks, &fixture->server);
     fixture->server.stream = stream;
+    if (fixture->hold) {
+        tg_stream_hold_tls(stream);
+        fixture->server.head_left = 11;
+    }
     assert_int_equal(tg_stream_read_start(stream), TG_ERR_OK);
 }
 
@@ -619,6 +631,28 @@ static void test_silent_visitor(void **state)
     assert_int_equal(fixture->server.end_err, TG_ERR_OK);
 }
 
+/* Something of its own may stand before TLS, in pieces, and its end may come with the first bytes of TLS. */
+static void test_hold(void **state)
+{
+    struct fixture *fixture = *state;
+    struct relay relay;
+
+    fixture->hold = true;
+    relay_open(fixture, &relay);
+    assert_int_equal(send(fixture->raw, "GET /he", 7, 0), 7);
+    RUN_UNTIL(fixture, fixture->server.received.len == 7);
+    uint8_t rest[8 + 4096] = "ad\r\n";
+    ssize_t hello = 0;
+    RUN_UNTIL(fixture, (hello = recv(relay.inner, rest + 4, 4096, MSG_DONTWAIT)) > 0);
+    assert_int_equal(send(fixture->raw, rest, (size_t)hello + 4, 0), hello + 4);
+    RELAY_UNTIL(fixture, &relay, 4096, is_up(&fixture->server) && is_up(&fixture->client));
+    assert_got(&fixture->server, (const uint8_t *)"GET /head\r\n", 11);
+    assert_int_equal(write_to(&fixture->client, "plain", 5), TG_ERR_OK);
+    RELAY_UNTIL(fixture, &relay, 4096, fixture->server.received.len == 16);
+    assert_got(&fixture->server, (const uint8_t *)"GET /head\r\nplain", 16);
+    relay_close(&relay);
+}
+
 static void test_garbage(void **state)
 {
     static const uint8_t garbage[] = {0x16, 0x03, 0x01, 0x00, 0x05, 0x55, 0, 0, 1, 0};
@@ -1040,6 +1074,7 @@ int main(void)
         TEST(test_changed_record),
         TEST(test_lost_in_handshake),
         TEST(test_silent_visitor),
+        TEST(test_hold),
         TEST(test_garbage),
         TEST(test_plain_http_gets_a_hint),
         TEST(test_sni),

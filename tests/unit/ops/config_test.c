@@ -405,12 +405,61 @@ static void keys_are_checked_together(void **state)
     assert_int_equal(tg_config_validate(&config, &error), TG_ERR_OK);
     set(TG_SOURCE_FLAG, "listen", ":9180");
     assert_invalid("listen and admin are both :9180; give each its own port");
+    set(TG_SOURCE_FLAG, "listen", "ws://:9180");
+    assert_invalid("listen and admin are both :9180; give each its own port");
+    set(TG_SOURCE_FLAG, "listen", ":1,ws://:1");
+    assert_invalid("listen: :1 is named twice");
     set(TG_SOURCE_FLAG, "listen", ":1");
     set(TG_SOURCE_FLAG, "limits.prepare_retry", "1m");
     assert_invalid("limits.prepare_retry_max is less than limits.prepare_retry");
     set(TG_SOURCE_FLAG, "limits.prepare_retry", "1s");
     set(TG_SOURCE_FLAG, "script.wall_budget", "1ms");
     assert_invalid("script.wall_budget is less than script.cpu_budget");
+}
+
+static void tls_keys_are_checked_together(void **state)
+{
+    (void)state;
+    set(TG_SOURCE_FLAG, "listen", "wss://127.0.0.1:1");
+    assert_invalid(
+        "listen: wss://127.0.0.1:1 needs a certificate; set tls.certificate and tls.key");
+    set(TG_SOURCE_FLAG, "tls.certificate", "a.pem, b.pem");
+    assert_invalid(
+        "tls.certificate names 2 files and tls.key 0; each certificate needs its key, in "
+        "the same order");
+    file("tls.key", 1, string("a.key"));
+    file("tls.key", 2, string("b.key"));
+    assert_int_equal(tg_config_validate(&config, &error), TG_ERR_OK);
+    assert_string_equal(config.tls_certificates.items[1], "b.pem");
+    assert_string_equal(config.tls_keys.items[1], "b.key");
+    set(TG_SOURCE_FLAG, "tls.client_auth", "optional");
+    assert_int_equal(config.tls_client_auth, TG_TLS_CLIENT_OPTIONAL);
+    assert_invalid("tls.client_auth: tls.client_ca must say whose certificates count");
+    set(TG_SOURCE_FLAG, "tls.client_ca", "ca.pem");
+    assert_int_equal(tg_config_validate(&config, &error), TG_ERR_OK);
+    set(TG_SOURCE_FLAG, "tls.client_auth", "none");
+    assert_invalid("tls.client_ca: nobody is asked for a certificate; set tls.client_auth to "
+                   "optional or required");
+    assert_refused("tls.min_version", "1.1",
+                   "tls.min_version: \"1.1\" is not known; write 1.2 or 1.3");
+    set(TG_SOURCE_FLAG, "tls.min_version", "1.3");
+    assert_int_equal(config.tls_min_version, TG_TLS_1_3);
+}
+
+static void listen_items_may_name_a_scheme(void **state)
+{
+    enum tg_listen_scheme scheme;
+
+    (void)state;
+    assert_string_equal(tg_config_listen_address("wss://[::1]:2", &scheme), "[::1]:2");
+    assert_int_equal(scheme, TG_LISTEN_WSS);
+    assert_string_equal(tg_config_listen_address("ws://:2", &scheme), ":2");
+    assert_int_equal(scheme, TG_LISTEN_WS);
+    assert_string_equal(tg_config_listen_address(":2", &scheme), ":2");
+    assert_int_equal(scheme, TG_LISTEN_EITHER);
+    assert_refused("listen", "wss://127.0.0.1",
+                   "listen: \"127.0.0.1\" has no port; write ADDR:PORT such as 127.0.0.1:8080, "
+                   "[::1]:8080 or :8080");
 }
 
 static void every_default_can_be_written_as_it_is_shown(void **state)
@@ -446,6 +495,8 @@ int main(void)
         TEST(an_option_is_a_leaf_or_a_table_never_both),
         TEST(environment_names_follow_the_keys),
         TEST(keys_are_checked_together),
+        TEST(tls_keys_are_checked_together),
+        TEST(listen_items_may_name_a_scheme),
         TEST(every_default_can_be_written_as_it_is_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,8 +213,8 @@ static const struct row rows[] = {
     {"as big as allowed when inflated", CD, "c2 08 4a4c1c05c4020000", "binary " A300 ";"},
     {"too big when inflated", CD, "c2 08 4a4c1c0544030000", "fault 1009"},
     {"too big in its first fragment", CD, "42 08 4a4c1c0544030000", "fault 1009"},
-    {"bad text comes before too big", CD, "c1 0a 4a4c1c054482ff0000 00", "fault 1007"},
-    {"bad text behind too big", CD, "c1 0a 4a4c1c05c402ff000000", "fault 1009"},
+    {"bad text comes before too big", CD, "c1 0c 4a4c1c1ee0ff403b805a0000", "fault 1007"},
+    {"bad text behind too big", CD, "c1 09 4a4c1c054483ff0000", "fault 1009"},
     {"too big a frame of a small message", CD, "c2 7e 012d" E60 "00", "binary ;"},
     {"too big a frame that is not compressed", CD, "82 7e 012d", "fault 1009"},
 };

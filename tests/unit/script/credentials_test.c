@@ -122,6 +122,27 @@ static void test_request(void **state)
     tg_free(request);
 }
 
+static void test_tls(void **state)
+{
+    struct tg_request *request = make_request("", "");
+    request->secure = true;
+    tg_request_push(*state, request);
+    check(*state, "c.tls == true");
+    tg_credentials_push(*state, request, NULL, 0);
+    check(*state, "c.client_certificate == nil");
+    request->tls.info = "{\"version\":\"TLSv1.3\",\"server_name\":\"h\"}";
+    request->tls.client_certificate = "{\"subject_cn\":\"ada\",\"sans\":{\"dns\":[\"a\",\"b\"],"
+                                      "\"ip\":[]},\"not_after\":12,\"verified\":true}";
+    tg_request_push(*state, request);
+    check(*state, "c.tls.version == 'TLSv1.3' and c.tls.server_name == 'h'");
+    tg_credentials_push(*state, request, NULL, 0);
+    check(*state,
+          "c.client_certificate.subject_cn == 'ada' and c.client_certificate.sans.dns[2] == 'b' "
+          "and #c.client_certificate.sans.ip == 0 and c.client_certificate.not_after == 12 "
+          "and c.client_certificate.verified == true");
+    tg_free(request);
+}
+
 static int push_both(lua_State *L)
 {
     const struct tg_request *request = lua_touserdata(L, 1);
@@ -166,6 +187,7 @@ int main(void)
         TEST(test_credentials),
         TEST(test_message),
         TEST(test_request),
+        TEST(test_tls),
         TEST(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,22 @@ static void on_abort(void *ctx, size_t worker)
     (void)snprintf(told + strlen(told), sizeof told - strlen(told), "a%zu ", worker);
 }
 
+/* What is read anew with the policy. */
+static bool rest_is_bad;
+
+static enum tg_err on_prepare_rest(void *ctx, struct tg_error *error)
+{
+    (void)ctx;
+    (void)snprintf(told + strlen(told), sizeof told - strlen(told), "P ");
+    return rest_is_bad ? tg_error_set(error, TG_ERR_INVALID, "rest: bad file") : TG_ERR_OK;
+}
+
+static void on_switch_rest(void *ctx, bool commit)
+{
+    (void)ctx;
+    (void)snprintf(told + strlen(told), sizeof told - strlen(told), commit ? "C " : "A ");
+}
+
 static int results;
 static struct tg_reload_result result;
 
@@ -86,6 +102,22 @@ static int teardown(void **state)
     log_capture_stop();
     fixture_close(&fx);
     return 0;
+}
+
+/* As setup, with something else to read. */
+static int setup_with_rest(void **state)
+{
+    struct tg_reload_workers workers = {.count = WORKERS,
+                                        .prepare = on_prepare,
+                                        .commit = on_commit,
+                                        .abort = on_abort,
+                                        .prepare_rest = on_prepare_rest,
+                                        .switch_rest = on_switch_rest};
+    if (setup(state) != 0)
+        return -1;
+    tg_reload_destroy(reload);
+    rest_is_bad = false;
+    return tg_reload_create(&reload, policy_path, &probe_env, &workers) == TG_ERR_OK ? 0 : -1;
 }
 
 static void request(void)
@@ -182,6 +214,41 @@ static void one_worker_that_fails_aborts_all(void **state)
     assert_ptr_not_equal(tg_reload_last(reload), NULL);
     assert_int_equal(tg_reload_last(reload)->err, TG_ERR_SCRIPT);
     assert_true(log_capture_has("policy.reload result=failed"));
+}
+
+static void the_rest_is_taken_with_the_policy_or_not_at_all(void **state)
+{
+    (void)state;
+    request();
+    expect_told("p0 p1 p2 "); /* the first load has it already */
+    all_prepared();
+    all_switched();
+    expect_told("c0 c1 c2 ");
+    request();
+    expect_told("P p0 p1 p2 ");
+    all_prepared();
+    all_switched();
+    expect_told("c0 c1 c2 C ");
+
+    request();
+    answer_prepared(0, "no");
+    answer_prepared(1, NULL);
+    answer_prepared(2, NULL);
+    all_switched();
+    expect_told("P p0 p1 p2 a0 a1 a2 A ");
+    assert_int_equal(results, 3);
+
+    rest_is_bad = true;
+    request();
+    expect_told("P ");
+    assert_int_equal(results, 4);
+    assert_int_equal(result.err, TG_ERR_INVALID);
+    assert_string_equal(result.error.text, "rest: bad file");
+    assert_int_equal(tg_reload_count(reload, false), 2);
+
+    rest_is_bad = false;
+    request(); /* and is given up half-way by the teardown, which forgets it */
+    expect_told("P p0 p1 p2 ");
 }
 
 static void a_mistake_never_reaches_a_worker(void **state)
@@ -291,6 +358,8 @@ int main(void)
         TEST(all_workers_or_none_commit),
         TEST(one_worker_that_fails_aborts_all),
         TEST(a_mistake_never_reaches_a_worker),
+        cmocka_unit_test_setup_teardown(the_rest_is_taken_with_the_policy_or_not_at_all,
+                                        setup_with_rest, teardown),
         TEST(requests_during_a_reload_share_the_next_one),
         TEST(the_same_files_are_told_as_unchanged),
         TEST(what_serves_tells_its_hooks_and_agents),

@@ -1,0 +1,1 @@
+return { limits = { max_mesage = 1 } }
