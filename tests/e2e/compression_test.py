@@ -97,7 +97,7 @@ class Compression(ServerTest):
         await raw.write(frame(TEXT | RSV1, HELLO))
         self.assertEqual((await raw.until_close())[0], 1002)
         client = await Client.open(server, compression="deflate")
-        self.assertEqual(client.ws.extensions, [])
+        self.assertEqual(client.extensions, [])
         await client.send("x" * 5000)
         self.assertEqual(await client.receive(), "x" * 5000)
         self.assertEqual(await server.metric('compression_bytes_total{direction="out"}'), 0)
@@ -144,7 +144,7 @@ class Compression(ServerTest):
         client = await Client.open(
             server, extensions=[Deflate(**deflate_options)], max_size=None
         )
-        self.assertEqual([e.name for e in client.ws.extensions], ["permessage-deflate"])
+        self.assertEqual([e.name for e in client.extensions], ["permessage-deflate"])
         for text, noise in messages():
             if len(noise) > largest:
                 continue

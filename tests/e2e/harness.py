@@ -311,6 +311,7 @@ class Client:
         self.ws = ws
         response = getattr(ws, "response", None)
         self.headers = response.headers if response is not None else ws.response_headers
+        self.extensions = ws.extensions if hasattr(ws, "extensions") else ws.protocol.extensions
 
     @classmethod
     async def open(cls, server, bearer=None, headers=None, path="/", **options):

@@ -11,13 +11,9 @@ FEW, SOME, MANY = (20, 40, 300) if SANITIZED else (50, 200, 2000)
 
 
 class Hostile(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = crowds.start()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()  # a sanitizer that finds a leak fails here
+    def setUp(self):
+        self.server = crowds.start()
+        self.addCleanup(self.server.stop)  # a sanitizer that finds a leak fails here
 
     def judge(self, name, facts, growth_max):
         """growth_max: bytes that the server may grow by; not asked of sanitizer builds."""

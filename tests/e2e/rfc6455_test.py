@@ -146,6 +146,9 @@ def short(frames):
 
 
 class RfcTest(ServerTest):
+    async def asyncSetUp(self):
+        asyncio.get_running_loop().set_debug(False)  # making rows takes a while, and that is all right
+
     async def plain(self, *args):
         return await self.serve(PLAIN, *args, workers=1)
 

@@ -193,7 +193,7 @@ void stage_send_clients_home(struct stage *stage)
     struct bench *bench = &stage->bench;
     for (size_t i = 0; i < bench->client_count; i++) {
         bench_close_client(&bench->clients[i]);
-        free(bench->clients[i].in);
+        free(bench->clients[i].block);
         free(bench->clients[i].frame);
         memset(&bench->clients[i], 0, sizeof bench->clients[i]);
     }
