@@ -1,22 +1,19 @@
-/* tls_config.c - certificates and keys from files, once per lane.
+/* tls_config.c - certificates, keys and rules, once per lane.
  *
  * Files are read once and parsed for each lane, so all lanes are the same whatever happens on disk
- * meanwhile. Keys leave no copy of their text behind. Nothing changes after create but the ticket
- * keys, which the library rotates under its own lock.
+ * meanwhile. Nothing changes after create but the ticket keys, which the library rotates under its own
+ * lock.
  */
 #include "net/tls_config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "net/tls_internal.h"
 
-#define FILE_MAX (16L << 20)
 #define TICKET_LIFETIME_S (24 * 3600)
 
 /* Forward secrecy and authenticated encryption only. A name that this build of the library does not
@@ -34,91 +31,10 @@ static const char *const good_ciphers[] = {
 };
 #define GOOD_CIPHERS (sizeof good_ciphers / sizeof good_ciphers[0])
 
-/* A file as the library's parsers want it: with a NUL, which counts. */
-struct pem {
-    const char *path;    /* borrowed */
-    unsigned char *text; /* owned */
-    size_t size;
-};
-
-static enum tg_err pem_read(struct pem *pem, const char *path, struct tg_error *error)
+static enum tg_err out_of_memory(struct tg_error *error)
 {
-    struct stat info;
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL)
-        return tg_error_set(error, TG_ERR_INVALID, "%s: %s", path, strerror(errno));
-    enum tg_err err = TG_ERR_OK;
-    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > FILE_MAX)
-        err = tg_error_set(error, TG_ERR_INVALID, "%s: is no file of PEM", path);
-    else if ((pem->text = tg_calloc(1, (size_t)info.st_size + 1)) == NULL)
-        err = tg_error_set(error, TG_ERR_NOMEM, "%s: out of memory", path);
-    if (err == TG_ERR_OK) {
-        pem->path = path;
-        pem->size = fread(pem->text, 1, (size_t)info.st_size, file) + 1;
-        if (ferror(file))
-            err = tg_error_set(error, TG_ERR_SYS, "%s: cannot be read", path);
-        else if (strstr((const char *)pem->text, "-----BEGIN ") == NULL)
-            err = tg_error_set(error, TG_ERR_INVALID, "%s: holds no PEM (-----BEGIN ...)", path);
-    }
-    (void)fclose(file);
-    return err;
-}
-
-static void pem_fini(struct pem *pem)
-{
-    if (pem->text != NULL)
-        mbedtls_platform_zeroize(pem->text, pem->size);
-    tg_free(pem->text);
-    *pem = (struct pem){0};
-}
-
-static enum tg_err library_error(struct tg_error *error, const char *path, const char *what,
-                                 int result)
-{
-    char text[128];
-    mbedtls_strerror(result, text, sizeof text);
-    return tg_error_set(error, TG_ERR_INVALID, "%s: %s: %s", path, what, text);
-}
-
-/* `lenient`: a list of roots may hold some that the library does not understand. */
-static enum tg_err parse_certificates(mbedtls_x509_crt *out, const struct pem *pem, bool lenient,
-                                      struct tg_error *error)
-{
-    int result = mbedtls_x509_crt_parse(out, pem->text, pem->size);
-    if (result < 0 && strstr((const char *)pem->text, "-----BEGIN CERTIFICATE-----") == NULL)
-        return tg_error_set(error, TG_ERR_INVALID, "%s: holds no certificate", pem->path);
-    if (result < 0)
-        return library_error(error, pem->path, "no certificate that can be read", result);
-    if (result > 0 && !lenient)
-        return tg_error_set(error, TG_ERR_INVALID, "%s: %d of its certificates cannot be read",
-                            pem->path, result);
-    return TG_ERR_OK;
-}
-
-static enum tg_err parse_key(mbedtls_pk_context *out, const struct pem *pem, struct tg_error *error)
-{
-    int result = tg__tls_parse_key(out, pem->text, pem->size, tg__tls_random);
-    if (result == 0)
-        return TG_ERR_OK;
-    if (result == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
-        return tg_error_set(error, TG_ERR_INVALID,
-                            "%s: the key is encrypted with a passphrase; give one that is not",
-                            pem->path);
-    if (strstr((const char *)pem->text, "PRIVATE KEY-----") == NULL)
-        return tg_error_set(error, TG_ERR_INVALID, "%s: holds no private key", pem->path);
-    return library_error(error, pem->path, "no private key that can be read", result);
-}
-
-static enum tg_err parse_pair(struct tg__tls_pair *out, const struct pem *certificate,
-                              const struct pem *key, struct tg_error *error)
-{
-    enum tg_err err = parse_certificates(&out->chain, certificate, false, error);
-    if (err == TG_ERR_OK)
-        err = parse_key(&out->key, key, error);
-    if (err == TG_ERR_OK && !tg__tls_is_pair(&out->chain, &out->key, tg__tls_random))
-        err = tg_error_set(error, TG_ERR_INVALID, "%s: the key does not match the certificate %s",
-                           key->path, certificate->path);
-    return err;
+    (void)tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+    return TG_ERR_NOMEM;
 }
 
 static void warn_about_time(const mbedtls_x509_crt *certificate, const char *path)
@@ -166,20 +82,20 @@ static struct tg_tls_config *config_new(size_t lanes)
     return config;
 }
 
-static enum tg_err lane_add_pairs(struct tg__tls_lane *lane, const struct pem *pems, size_t count,
-                                  struct tg_error *error)
+static enum tg_err lane_add_pairs(struct tg__tls_lane *lane, const struct tg__pem *pems,
+                                  size_t count, struct tg_error *error)
 {
     enum tg_err err = TG_ERR_OK;
     if (count == 0)
         return TG_ERR_OK;
     lane->pairs = tg_calloc(count, sizeof *lane->pairs);
     if (lane->pairs == NULL)
-        return tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+        return out_of_memory(error);
     for (size_t i = 0; i < count && err == TG_ERR_OK; i++) {
         struct tg__tls_pair *pair = &lane->pairs[lane->pair_count++];
         mbedtls_x509_crt_init(&pair->chain);
         mbedtls_pk_init(&pair->key);
-        err = parse_pair(pair, &pems[2 * i], &pems[2 * i + 1], error);
+        err = tg__pem_parse_pair(pair, &pems[2 * i], &pems[2 * i + 1], error);
     }
     return err;
 }
@@ -251,12 +167,12 @@ static int authmode_of(enum tg_tls_client_auth auth)
 /* pems: certificate and key of each pair, then the CA. */
 static enum tg_err build_server_lane(struct tg_tls_config *config, struct tg__tls_lane *lane,
                                      const struct tg_tls_server_options *options,
-                                     const struct pem *pems, struct tg_error *error)
+                                     const struct tg__pem *pems, struct tg_error *error)
 {
-    const struct pem *ca = &pems[2 * options->pair_count];
+    const struct tg__pem *ca = &pems[2 * options->pair_count];
     enum tg_err err = lane_add_pairs(lane, pems, options->pair_count, error);
     if (err == TG_ERR_OK && ca->text != NULL)
-        err = parse_certificates(&lane->ca, ca, false, error);
+        err = tg__pem_parse_certificates(&lane->ca, ca, false, error);
     if (err == TG_ERR_OK)
         err = lane_start(lane, config, MBEDTLS_SSL_IS_SERVER, error);
     if (err != TG_ERR_OK)
@@ -290,7 +206,7 @@ static enum tg_err choose_ciphers(struct tg_tls_config *config, const char *cons
     size_t n = 0;
     config->ciphers = tg_calloc(count + GOOD_CIPHERS + 1, sizeof *config->ciphers);
     if (config->ciphers == NULL)
-        return tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+        return out_of_memory(error);
     for (size_t i = 0; i < count; i++) {
         int id = tg__tls_cipher_find(names[i]);
         if (id == 0)
@@ -309,8 +225,8 @@ static enum tg_err choose_ciphers(struct tg_tls_config *config, const char *cons
 }
 
 static enum tg_err build_server(struct tg_tls_config *config,
-                                const struct tg_tls_server_options *options, const struct pem *pems,
-                                struct tg_error *error)
+                                const struct tg_tls_server_options *options,
+                                const struct tg__pem *pems, struct tg_error *error)
 {
     enum tg_err err = choose_ciphers(config, options->ciphers, options->cipher_count, error);
     if (err == TG_ERR_OK && options->session_tickets &&
@@ -338,7 +254,7 @@ static enum tg_err check_server_options(const struct tg_tls_server_options *opti
 }
 
 /* Over the digest of each, so that nothing can move from one file to the next. */
-static void digest_files(struct tg_tls_config *config, const struct pem *pems, size_t count)
+static void digest_files(struct tg_tls_config *config, const struct tg__pem *pems, size_t count)
 {
     uint8_t both[2 * TG_SHA256_SIZE] = {0};
     for (size_t i = 0; i < count; i++) {
@@ -357,22 +273,22 @@ enum tg_err tg_tls_config_create_server(struct tg_tls_config **out,
     if (err != TG_ERR_OK)
         return err;
     struct tg_tls_config *config = config_new(options->lanes);
-    struct pem *pems = tg_calloc(files, sizeof *pems);
+    struct tg__pem *pems = tg_calloc(files, sizeof *pems);
     if (config == NULL || pems == NULL)
-        err = tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+        err = out_of_memory(error);
     for (size_t i = 0; i < options->pair_count && err == TG_ERR_OK; i++) {
-        err = pem_read(&pems[2 * i], options->certificates[i], error);
+        err = tg__pem_read(&pems[2 * i], options->certificates[i], error);
         if (err == TG_ERR_OK)
-            err = pem_read(&pems[2 * i + 1], options->keys[i], error);
+            err = tg__pem_read(&pems[2 * i + 1], options->keys[i], error);
     }
     if (err == TG_ERR_OK && options->client_auth != TG_TLS_CLIENT_NONE)
-        err = pem_read(&pems[files - 1], options->client_ca, error);
+        err = tg__pem_read(&pems[files - 1], options->client_ca, error);
     if (err == TG_ERR_OK)
         err = build_server(config, options, pems, error);
     if (err == TG_ERR_OK)
         digest_files(config, pems, files);
     for (size_t i = 0; pems != NULL && i < files; i++)
-        pem_fini(&pems[i]);
+        tg__pem_fini(&pems[i]);
     tg_free(pems);
     if (err == TG_ERR_OK)
         *out = config;
@@ -384,14 +300,14 @@ enum tg_err tg_tls_config_create_server(struct tg_tls_config **out,
 /* pems: certificate and key, then the CA. */
 static enum tg_err build_client(struct tg_tls_config *config,
                                 const struct tg_tls_client_options *options,
-                                const struct pem pems[3], struct tg_error *error)
+                                const struct tg__pem pems[3], struct tg_error *error)
 {
     struct tg__tls_lane *lane = &config->lanes[0];
     enum tg_err err = choose_ciphers(config, NULL, 0, error);
     if (err == TG_ERR_OK)
         err = lane_add_pairs(lane, pems, options->certificate == NULL ? 0 : 1, error);
     if (err == TG_ERR_OK && !options->insecure)
-        err = parse_certificates(&lane->ca, &pems[2], true, error);
+        err = tg__pem_parse_certificates(&lane->ca, &pems[2], true, error);
     if (err == TG_ERR_OK)
         err = lane_start(lane, config, MBEDTLS_SSL_IS_CLIENT, error);
     if (err != TG_ERR_OK)
@@ -408,23 +324,23 @@ enum tg_err tg_tls_config_create_client(struct tg_tls_config **out,
                                         const struct tg_tls_client_options *options,
                                         struct tg_error *error)
 {
-    struct pem pems[3] = {{0}};
+    struct tg__pem pems[3] = {{0}};
     enum tg_err err = TG_ERR_OK;
     if (!tg__tls_library_start())
         return tg_error_set(error, TG_ERR_SYS, "the crypto library does not start");
     struct tg_tls_config *config = config_new(1);
     if (config == NULL)
-        err = tg_error_set(error, TG_ERR_NOMEM, "out of memory");
+        err = out_of_memory(error);
     if (err == TG_ERR_OK && options->certificate != NULL)
-        err = pem_read(&pems[0], options->certificate, error);
+        err = tg__pem_read(&pems[0], options->certificate, error);
     if (err == TG_ERR_OK && options->certificate != NULL)
-        err = pem_read(&pems[1], options->key, error);
+        err = tg__pem_read(&pems[1], options->key, error);
     if (err == TG_ERR_OK && !options->insecure)
-        err = pem_read(&pems[2], options->ca, error);
+        err = tg__pem_read(&pems[2], options->ca, error);
     if (err == TG_ERR_OK)
         err = build_client(config, options, pems, error);
     for (size_t i = 0; i < 3; i++)
-        pem_fini(&pems[i]);
+        tg__pem_fini(&pems[i]);
     if (err == TG_ERR_OK)
         *out = config;
     else

@@ -59,6 +59,23 @@ struct tg_tls {
 /* For the library, from the system: no state, no lock. */
 int tg__tls_random(void *ctx, unsigned char *out, size_t len);
 
+/* tls_files.c */
+
+/* A file as the library's parsers want it: with a NUL, which counts. Zero-initialised. */
+struct tg__pem {
+    const char *path;    /* borrowed */
+    unsigned char *text; /* owned; NULL: not read */
+    size_t size;
+};
+TG_MUST enum tg_err tg__pem_read(struct tg__pem *pem, const char *path, struct tg_error *error);
+void tg__pem_fini(struct tg__pem *pem);
+/* lenient: a list of roots may hold some that the library does not understand. */
+TG_MUST enum tg_err tg__pem_parse_certificates(mbedtls_x509_crt *out, const struct tg__pem *pem,
+                                               bool lenient, struct tg_error *error);
+/* out is initialised. */
+TG_MUST enum tg_err tg__pem_parse_pair(struct tg__tls_pair *out, const struct tg__pem *certificate,
+                                       const struct tg__pem *key, struct tg_error *error);
+
 /* tls_certificate.c */
 
 /* Without DNS names in its SANs the CN counts. */

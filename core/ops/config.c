@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "net/listener.h"
+#include "net/sockets.h"
 #include "ops/config_internal.h"
 
 #define OPTIONS_PREFIX "options."
@@ -259,7 +260,8 @@ const char *tg_config_listen_address(const char *item, enum tg_listen_scheme *sc
 static bool port_is_free_choice(const char *address)
 {
     const char *colon = strrchr(address, ':');
-    return colon != NULL && strtoul(colon + 1, NULL, 10) == 0;
+    return tg_socket_kind_of(address) == TG_SOCKET_TCP && colon != NULL &&
+           strtoul(colon + 1, NULL, 10) == 0;
 }
 
 static enum tg_err check_addresses(const struct tg_config *config, struct tg_error *error)

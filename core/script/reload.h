@@ -35,12 +35,12 @@ struct tg_reload_workers {
 };
 
 struct tg_reload_result {
-    enum tg_err err;      /* TG_ERR_OK: `version` serves now on every worker */
+    enum tg_err err; /* TG_ERR_OK: `version` serves now on every worker */
     char version[TG_POLICY_VERSION_SIZE];
     char previous[TG_POLICY_VERSION_SIZE];
-    bool unchanged;       /* the files are the same as before; switched all the same */
+    bool unchanged;        /* the files are the same as before; switched all the same */
     struct tg_error error; /* why not, when err is not OK */
-    uint64_t at_ms;       /* wall clock */
+    uint64_t at_ms;        /* wall clock */
 };
 
 typedef void (*tg_reload_done_fn)(void *ctx, const struct tg_reload_result *result);
@@ -64,7 +64,9 @@ uint64_t tg_reload_loaded_at_ms(const struct tg_reload *reload);
 const struct tg_reload_result *tg_reload_last(const struct tg_reload *reload);
 uint64_t tg_reload_count(const struct tg_reload *reload, bool ok);
 /* Facts for GET /policy, from the probe of the version that serves. */
-void tg_reload_each_agent(struct tg_reload *reload, void (*fn)(void *ctx, const char *name), void *ctx);
-void tg_reload_each_hook(struct tg_reload *reload, void (*fn)(void *ctx, const char *name), void *ctx);
+void tg_reload_each_agent(struct tg_reload *reload, void (*fn)(void *ctx, const char *name),
+                          void *ctx);
+void tg_reload_each_hook(struct tg_reload *reload, void (*fn)(void *ctx, const char *name),
+                         void *ctx);
 
 #endif

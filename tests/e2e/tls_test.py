@@ -255,7 +255,7 @@ class HandshakeTest(ServerTest):
         for name, subject in (("localhost", "localhost"), ("other.example.test", "other"),
                               ("a.wild.test", "wildcard"), ("unknown.test", "localhost")):
             out = await asyncio.to_thread(s_client, server, "-servername", name)
-            self.assertRegex(out, rf"subject=CN = {subject}\b", name)
+            self.assertRegex(out, rf"subject=CN ?= ?{subject}\b", name)
         out = await asyncio.to_thread(s_client, server, "-noservername")
         self.assertRegex(out, r"subject=CN = localhost\b")
 
@@ -563,8 +563,8 @@ class LoadTest(ServerTest):
         await asyncio.gather(*(one(number) for number in range(100)))
         self.assertEqual(await server.metric("tidegate_tls_handshake_failures_total"), 0)
 
-    async def test_a_client_that_does_not_read(self):
-        """What it does not read waits here, up to the limit, and is not encrypted before its time."""
+    async def test_a_client_that_reads_late(self):
+        """What it has not read yet waits, in its sockets and here, and comes whole."""
         server = await self.serve(HELLO, *options("server"))
         client = await Client.ready(server, ssl=context(), max_size=None, max_queue=1)
         payload = os.urandom(1 << 19)

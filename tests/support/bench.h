@@ -136,7 +136,7 @@ uint64_t bench_now_ms(void);
 
 #define BENCH_UNTIL(bench, condition)                                                              \
     do {                                                                                           \
-        uint64_t bench_give_up_ms = bench_now_ms() + 8000;                                         \
+        uint64_t bench_give_up_ms = bench_now_ms() + 30000;                                        \
         while (!(condition)) {                                                                     \
             if (bench_now_ms() > bench_give_up_ms)                                                 \
                 fail_msg("gave up waiting for: %s", #condition);                                   \

@@ -93,7 +93,7 @@ struct bench_client *bench_connect(struct bench *bench)
 void bench_send(struct bench *bench, struct bench_client *client, const void *data, size_t len)
 {
     const uint8_t *at = data;
-    uint64_t give_up_ms = bench_now_ms() + 8000;
+    uint64_t give_up_ms = bench_now_ms() + 30000;
     while (len > 0 && client->fd != -1) {
         ssize_t n = send(client->fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) {
@@ -243,7 +243,7 @@ bool bench_take_frame(struct bench_client *client, struct bench_frame *frame)
 struct bench_frame bench_read(struct bench *bench, struct bench_client *client)
 {
     struct bench_frame frame = {0};
-    uint64_t give_up_ms = bench_now_ms() + 8000;
+    uint64_t give_up_ms = bench_now_ms() + 30000;
     while (!bench_take_frame(client, &frame)) {
         if (client->eof || client->reset)
             fail_msg("the server left without another frame (%s)", client->eof ? "eof" : "reset");

@@ -3,7 +3,7 @@
 #
 #   ca          signs all that follow        rogue-ca   signs `rogue`
 #   server      localhost, 127.0.0.1, ::1, api.example.test     rsa       the same, with an RSA key
-#   other       other.example.test           wildcard   *.wild.test
+#   other       other.example.test           wildcard   *.wild.test      exact   exact.wild.test
 #   old         cn.example.test in its CN, no SANs
 #   expired     over for a day or more         renewed    as server, with a new key
 #   client      CN=ada with all kinds of SANs           rogue     CN=ada, by another CA
@@ -12,9 +12,10 @@ set -eu
 cd "$1"
 log=openssl.log
 
+# With all extensions that a strict verifier, as Python's since 3.13, looks for.
 authority() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$2" \
-        -keyout "$1.key" -out "$1.pem" >>$log 2>&1
+        -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout "$1.key" -out "$1.pem" >>$log 2>&1
 }
 
 # OpenSSL 3.4 refuses a negative number of days and has options for dates instead.
@@ -32,6 +33,8 @@ issue() {
     openssl req -new "$@" -nodes -subj "$subject" -keyout "$name.key" -out "$name.csr" >>$log 2>&1
     {
         echo "basicConstraints=CA:FALSE"
+        echo "subjectKeyIdentifier=hash"
+        echo "authorityKeyIdentifier=keyid"
         [ -z "$sans" ] || echo "subjectAltName=$sans"
     } >"$name.ext"
     # shellcheck disable=SC2086 # several words
@@ -47,6 +50,7 @@ issue renewed ca /CN=localhost "$here"
 issue rsa ca /CN=localhost "$here" "" -newkey rsa:2048
 issue other ca /CN=other "DNS:other.example.test"
 issue wildcard ca /CN=wildcard "DNS:*.wild.test"
+issue exact ca /CN=exact "DNS:exact.wild.test"
 issue old ca /CN=cn.example.test ""
 issue expired ca /CN=localhost "$here" "$over"
 issue client ca "/O=Example/CN=ada" \

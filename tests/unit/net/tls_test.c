@@ -188,6 +188,8 @@ static struct tg_tls_config *make_server(const char *names, struct tg_tls_server
     options->lanes = 1;
     if (tg_tls_config_create_server(&config, options, &error) != TG_ERR_OK)
         fail_msg("%s", error.text);
+    options->certificates = NULL;
+    options->keys = NULL;
     return config;
 }
 
@@ -743,6 +745,9 @@ static void test_sni(void **state)
     assert_shown(fixture, "wild.test", NULL);
     assert_shown(fixture, "cn.example.test", "\"subject_cn\":\"cn.example.test\"");
     assert_shown(fixture, "unknown.test", NULL); /* the first one, which is not for it */
+    use_server(fixture, make_server("server,wildcard,exact", NULL));
+    assert_shown(fixture, "exact.wild.test", "\"subject_cn\":\"exact\"");
+    assert_shown(fixture, "inexact.wild.test", "\"subject_cn\":\"wildcard\"");
 }
 
 static void test_addresses(void **state)

@@ -462,6 +462,47 @@ static void listen_items_may_name_a_scheme(void **state)
                    "[::1]:8080 or :8080");
 }
 
+static void clients_come_from_more_than_tcp(void **state)
+{
+    (void)state;
+    set(TG_SOURCE_FLAG, "listen", "unix:/run/t.sock?mode=0600,systemd,systemd:web,fd:3");
+    assert_int_equal(config.listen.count, 4);
+    assert_int_equal(tg_config_validate(&config, &error), TG_ERR_OK);
+    set(TG_SOURCE_FLAG, "listen", "unix:/run/t.sock,unix:/run/t.sock");
+    assert_invalid("listen: unix:/run/t.sock is named twice");
+    assert_refused("listen", "unix:t.sock",
+                   "listen: \"unix:t.sock\": write unix: and an absolute path, as in "
+                   "unix:/run/tidegate.sock");
+}
+
+static void proxies_and_rates(void **state)
+{
+    (void)state;
+    set(TG_SOURCE_FLAG, "trusted_proxies", "10.0.0.0/8, loopback, unix");
+    assert_int_equal(config.trusted_proxies.count, 3);
+    assert_string_equal(config.trusted_proxies.items[1], "loopback");
+    assert_refused("trusted_proxies", "10.0.0.1/8",
+                   "trusted_proxies: \"10.0.0.1/8\" has bits beyond its prefix; the range starts "
+                   "at 10.0.0.0/8");
+    file("proxy_protocol", 0, (struct tg_config_value){.kind = TG_CONFIG_BOOL, .flag = true});
+    assert_int_equal(tg_config_validate(&config, &error), TG_ERR_OK);
+    set(TG_SOURCE_FLAG, "trusted_proxies", "");
+    assert_invalid("proxy_protocol: only trusted_proxies are asked for a PROXY header, and there "
+                   "are none; name them, such as trusted_proxies = \"10.0.0.0/8\"");
+    set(TG_SOURCE_FLAG, "limits.message_rate", "50/s burst 80");
+    assert_int_equal(config.message_rate.burst, 80);
+    assert_int_equal(config.message_rate.interval_ns, 20000000);
+    assert_false(tg_rate_limits(&config.connection_rate));
+    assert_refused("limits.connection_rate", "100",
+                   "limits.connection_rate: \"100\" is no rate; write a rate such as 100/s, 20/m "
+                   "or \"100/s burst 300\", or unlimited");
+    assert_file_refused(
+        "limits.connection_rate", 0,
+        (struct tg_config_value){.kind = TG_CONFIG_NUMBER, .number = 5},
+        "limits.connection_rate (config.lua:7): a number was given; write a rate such as "
+        "\"100/s\", \"20/m\" or \"100/s burst 300\", or \"unlimited\"");
+}
+
 static void every_default_can_be_written_as_it_is_shown(void **state)
 {
     const struct tg_config_row *rows;
@@ -497,6 +538,8 @@ int main(void)
         TEST(keys_are_checked_together),
         TEST(tls_keys_are_checked_together),
         TEST(listen_items_may_name_a_scheme),
+        TEST(clients_come_from_more_than_tcp),
+        TEST(proxies_and_rates),
         TEST(every_default_can_be_written_as_it_is_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

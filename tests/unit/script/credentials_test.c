@@ -184,11 +184,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_credentials),
-        TEST(test_message),
-        TEST(test_request),
-        TEST(test_tls),
-        TEST(test_memory_runs_out),
+        TEST(test_credentials), TEST(test_message),         TEST(test_request),
+        TEST(test_tls),         TEST(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
