@@ -90,7 +90,7 @@ class SlowClient(ServerTest):
         await self.read_pieces(raw)
 
     async def test_pieces_are_joined_while_the_client_takes_nothing(self):
-        server = await self.serve(POLICY, "--set", "limits.outbox_bytes=64MiB")
+        server = await self.serve(POLICY, "--set", "limits.outbox_bytes=64MiB", "--set", "script.cpu_budget=5s")
         raw = await slow_client(server)
         await raw.write(ask("stream"))
         await server.wait_log("stream.done")
