@@ -17,10 +17,11 @@
 
 #include <cmocka.h>
 
+/* A NUL follows what is kept, for tests that look for text in it. */
 static void keep(struct bench_client *client, const uint8_t *data, size_t len)
 {
     size_t taken = client->block == NULL ? 0 : (size_t)(client->in - client->block);
-    if (taken + client->len + len > client->capacity) {
+    if (taken + client->len + len >= client->capacity) {
         if (taken > 0)
             memmove(client->block, client->in, client->len);
         client->capacity = (client->len + len) * 2 + 1024;
@@ -30,6 +31,7 @@ static void keep(struct bench_client *client, const uint8_t *data, size_t len)
     }
     memcpy(client->in + client->len, data, len);
     client->len += len;
+    client->in[client->len] = '\0';
 }
 
 static void take(struct bench_client *client, size_t len)
