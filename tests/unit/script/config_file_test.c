@@ -130,7 +130,7 @@ static const struct {
     {"print(1)", "undefined global \"print\""},
     {"x = 1", "cannot set the global \"x\""},
     {"\nwhile true do end", "tidegate.lua:2: computed for more than"},
-    {"local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1e6) .. i end", "out of memory"},
+    {"local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1.5e7) .. i end", "out of memory"},
     {"\033LJ", "wrong mode"},
 };
 

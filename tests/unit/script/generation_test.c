@@ -74,7 +74,7 @@ static const struct {
      "policy.lua:2: options is a number, not a table of declarations"},
     {"return setmetatable({}, {__index = function(_, k) error('no ' .. k) end})",
      "policy.lua:1: no upgrade"},
-    {"local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(2e7) .. i end", "out of memory"},
+    {"local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1.5e7) .. i end", "out of memory"},
 };
 
 static void each_mistake_has_its_words(void **state)
