@@ -1,4 +1,4 @@
-# One interface target a library: tg_luajit, tg_libuv, tg_llhttp, tg_wslay, tg_mbedtls, tg_zlib, tg_cjson.
+# One interface target a library: tg_luajit, tg_libuv, tg_llhttp, tg_wslay, tg_mbedtls, tg_zlib.
 #
 # Headers are SYSTEM, so that our warnings do not judge them. What is missing is named by the Debian
 # package that holds it, all at once at the end.
@@ -56,19 +56,6 @@ tg_pkg(tg_libuv libuv libuv1-dev)
 tg_pkg(tg_zlib zlib zlib1g-dev)
 tg_find(tg_wslay wslay/wslay.h libwslay-dev wslay)
 tg_find(tg_mbedtls mbedtls/version.h libmbedtls-dev mbedtls mbedx509 mbedcrypto)
-
-# Linked statically and without its pkg-config file, which would drag in the PUC Lua library beside
-# LuaJIT.
-find_path(tg_cjson_include lua-cjson.h PATH_SUFFIXES lua5.1)
-find_library(tg_cjson_lib NAMES liblua5.1-cjson.a)
-mark_as_advanced(tg_cjson_include tg_cjson_lib)
-add_library(tg_cjson INTERFACE)
-if(tg_cjson_include AND tg_cjson_lib)
-    target_include_directories(tg_cjson SYSTEM INTERFACE ${tg_cjson_include})
-    target_link_libraries(tg_cjson INTERFACE ${tg_cjson_lib} tg_luajit m)
-else()
-    string(APPEND TG_MISSING "\n  lua-cjson.h, liblua5.1-cjson.a: lua-cjson-dev")
-endif()
 
 # A shared library since Debian 13; Debian 12 ships the C source only.
 find_path(tg_llhttp_include llhttp.h)

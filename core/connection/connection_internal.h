@@ -62,6 +62,7 @@ struct tg_conn {
     uint64_t last_read_ms;
     uint64_t last_message_ms;
     uint64_t retry_delay_ms;
+    size_t unwritten_before; /* what the peer had not taken when the close deadline was last set */
 
     struct tg_inbox inbox;
     size_t auth_checked;     /* this many at the front are known to be no `authenticate` message */

@@ -21,6 +21,7 @@
 #include "connection/secure.h"
 
 #define VALUE_SHOWN 64
+#define TAKEN_AT_ONCE ((size_t)128 * 1024) /* what the kernel takes for a peer that reads nothing */
 
 static void end_runs(struct tg_conn *conn)
 {
@@ -47,6 +48,21 @@ static void stop_timers(struct tg_conn *conn)
     tg_timer_stop(conn->hub->timers, &conn->expiry_timer);
 }
 
+static void arm_close_deadline(struct tg_conn *conn)
+{
+    conn->unwritten_before = tg__outbox_bytes(conn);
+    tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
+}
+
+/* The close frame stands behind all that was sent before, so a peer that is still taking that gets more
+ * time: as long as it takes an eighth, that it cannot go on for ever. */
+static bool is_still_taking(const struct tg_conn *conn)
+{
+    size_t before = conn->unwritten_before;
+    return conn->stream != NULL && before > TAKEN_AT_ONCE &&
+           tg__outbox_bytes(conn) <= before - before / 8;
+}
+
 static void begin_closing(struct tg_conn *conn, const char *what)
 {
     const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
@@ -62,7 +78,7 @@ static void begin_closing(struct tg_conn *conn, const char *what)
         return;
     }
     tg__flush_later(conn);
-    tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
+    arm_close_deadline(conn);
 }
 
 static void log_end(const struct tg_conn *conn, const char *what)
@@ -119,7 +135,7 @@ void tg__finish(struct tg_conn *conn, enum tg_state to, const char *what)
     become_final(conn, to, what);
     conn->fin_wanted = true;
     tg__flush_later(conn);
-    tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
+    arm_close_deadline(conn);
     tell_closed(conn);
 }
 
@@ -208,6 +224,10 @@ void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
 void tg__on_close_deadline(struct tg_timer *timer)
 {
     struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    if (is_still_taking(conn)) {
+        arm_close_deadline(conn);
+        return;
+    }
     if (tg_conn_state(conn) == TG_CLOSING) {
         become_final(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "close deadline passed");
         tell_closed(conn);

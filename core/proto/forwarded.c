@@ -77,16 +77,37 @@ static struct tg_http_text unquote(struct tg_http_text value)
     return (struct tg_http_text){value.data + 1, value.len - 2};
 }
 
+static bool all_of(struct tg_http_text text, const char *allowed)
+{
+    size_t i = 0;
+
+    while (i < text.len && text.data[i] != '\0' && strchr(allowed, text.data[i]) != NULL)
+        i++;
+    return text.len > 0 && i == text.len;
+}
+
+/* RFC 7239 §6.3. Nothing else passes: a quote that a client has left open would hide what a proxy appended. */
+static bool is_obfuscated(struct tg_http_text text)
+{
+    return text.len >= 2 && text.data[0] == '_' &&
+           all_of(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+}
+
 /* False: neither an address nor one of the ways to say none (RFC 7239 §6.2 and §6.3). */
 static bool read_node(struct tg_http_text node, struct tg_address *out)
 {
     *out = (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
     if (tg_address_parse(node.data, node.len, out))
         return true;
-    if (node.len > 0 && node.data[0] == '_')
-        return true;
-    return node.len >= 7 && strncasecmp(node.data, "unknown", 7) == 0 &&
-           (node.len == 7 || node.data[7] == ':');
+    const char *colon = node.len == 0 ? NULL : memchr(node.data, ':', node.len);
+    struct tg_http_text name = node;
+    if (colon != NULL) {
+        name.len = (size_t)(colon - node.data);
+        struct tg_http_text port = {colon + 1, node.len - name.len - 1};
+        if (!all_of(port, "0123456789") && !is_obfuscated(port))
+            return false;
+    }
+    return name_is(name, "unknown") || is_obfuscated(name);
 }
 
 bool tg_forwarded_element(struct tg_http_text element, struct tg_address *node, bool *secure)

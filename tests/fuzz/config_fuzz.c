@@ -46,9 +46,10 @@ static enum tg_err set_variable(struct tg_config *config, const char *key, const
 static void set(struct tg_config *config, uint8_t how, const char *key, const char *value)
 {
     struct tg_error error = {0};
-    struct tg_config before = *config;
+    uint8_t before[sizeof *config];
     enum tg_err err;
 
+    memcpy(before, config, sizeof before);
     switch (how & 3) {
     case 0:
         err = tg_config_set_text(config, TG_SOURCE_FLAG, key, value, &error);
@@ -66,7 +67,7 @@ static void set(struct tg_config *config, uint8_t how, const char *key, const ch
         return;
     require(err == TG_ERR_INVALID);
     require(error.text[0] != '\0' && memchr(error.text, '\0', sizeof error.text) != NULL);
-    require(memcmp(&before, config, sizeof before) == 0);
+    require(memcmp(before, (const uint8_t *)config, sizeof before) == 0);
     require(strcmp(key, "admin_token") != 0 || strlen(value) < 16 ||
             strstr(error.text, value) == NULL);
 }

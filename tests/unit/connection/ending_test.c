@@ -1,4 +1,5 @@
 /* ending_test.c - every way in which a connection ends, and what `closed` is told. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -201,6 +203,48 @@ static void close_deadline(void **state)
     bench_expect_eof(b, client);
 }
 
+/* Takes `step` bytes each time a deadline is near; true: the close frame arrived. */
+static bool reads_slowly(struct bench *b, struct bench_client *client, size_t step)
+{
+    static uint8_t bytes[300000];
+    uint8_t last[2] = {0, 0};
+    ssize_t n = 1;
+    assert_true(step <= sizeof bytes);
+    while (n > 0) {
+        uint64_t until_ms = bench_now_ms() + b->options.close_timeout_ms / 3;
+        while (bench_now_ms() < until_ms)
+            bench_turn(b);
+        n = recv(client->fd, bytes, step, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            n = 1;
+        else if (n >= 2)
+            memcpy(last, bytes + n - 2, 2);
+    }
+    return last[0] == 4000 >> 8 && last[1] == (4000 & 255);
+}
+
+static void a_close_behind_much_waits_while_the_peer_takes_it(void **state)
+{
+    struct bench *b = *state;
+    const size_t len = 900000;
+    char *answer = malloc(len);
+    assert_non_null(answer);
+    memset(answer, 'a', len);
+    for (int fast = 0; fast < 2; fast++) {
+        b->options.close_timeout_ms = 60;
+        bench_start(b);
+        struct bench_client *client = bench_ready(b);
+        client->deaf = true;
+        assert_int_equal(tg_conn_send_text(bench_conn(b), answer, len), TG_ERR_OK);
+        assert_int_equal(tg_conn_close(bench_conn(b), 4000, ""), TG_ERR_OK);
+        assert_int_equal(reads_slowly(b, client, fast ? 60000 : 100), fast);
+        (void)gone(b);
+        bench_stop(b);
+        bench_init(b);
+    }
+    free(answer);
+}
+
 /* After the handshake: a peer that keeps its socket open is not waited for without end. */
 static void a_peer_that_keeps_its_socket_open(void **state)
 {
@@ -379,6 +423,7 @@ int main(void)
         T(answers_to_a_peer_that_ended_its_side),
         T(no_close_frame_in_answer),
         T(close_deadline),
+        T(a_close_behind_much_waits_while_the_peer_takes_it),
         T(a_peer_that_keeps_its_socket_open),
         T(a_hook_under_way_is_cancelled),
         T(a_hook_closes_in_the_middle_of_a_read),

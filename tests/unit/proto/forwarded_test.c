@@ -59,6 +59,11 @@ static const struct row {
     {"Forwarded: for=unknown:4711\r\n", "unknown", false},
     {"Forwarded: by=10.0.0.1;proto=https\r\n", "unknown", true},
     {"Forwarded: for=unknownhost\r\n", NULL, false},
+    {"Forwarded: for=_\r\n", NULL, false},
+    {"Forwarded: for=\"_hidden:\"\r\n", NULL, false},
+    {"Forwarded: for=\"_hid den\"\r\n", NULL, false},
+    {"X-Forwarded-For: _\", 203.0.113.7\r\n", NULL, false}, /* a quote to hide the proxy's word */
+    {"X-Forwarded-For: unknown:\", 203.0.113.7\r\n", NULL, false},
     {"Forwarded: for=203.0.113.7;for=1.1.1.1\r\n", NULL, false},
     {"Forwarded: for=\r\n", NULL, false},
     {"Forwarded: nonsense\r\n", NULL, false},
