@@ -12,7 +12,8 @@
 /* Of all workers; the array is freed by the caller. */
 static const struct tg_metrics **shards_of(const struct tg_server *server)
 {
-    const struct tg_metrics **shards = tg_xcalloc(server->worker_count, sizeof(const struct tg_metrics *));
+    const struct tg_metrics **shards =
+        tg_xcalloc(server->worker_count, sizeof(const struct tg_metrics *));
     for (size_t i = 0; i < server->worker_count; i++)
         shards[i] = tg_worker_metrics(server->workers[i]);
     return shards;

@@ -65,9 +65,9 @@ void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, con
 {
     char line[256];
     (void)snprintf(line, sizeof line - 1, "%s", why);
-    line[tg_utf8_cut(line, strlen(line), sizeof line - 2)] = '\0';
-    if (line[0] == '\0' || line[strlen(line) - 1] != '\n')
-        (void)strcat(line, "\n");
+    size_t len = tg_utf8_cut(line, strlen(line), sizeof line - 2);
+    bool ended = len > 0 && line[len - 1] == '\n';
+    (void)snprintf(line + len, sizeof line - len, "%s", ended ? "" : "\n");
     if (to == TG_FAILED) {
         tg_counter_add(&tg__metrics(conn)->handshakes_refused, 1);
         log_refused(conn, status, line);

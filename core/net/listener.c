@@ -256,8 +256,8 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 enum tg_err tg_listener_bind(const char *address, bool shared, int *fd, char bound[TG_ADDRESS_SIZE],
                              struct tg_error *error)
 {
-    char host[HOST_SIZE];
-    const char *port;
+    char host[HOST_SIZE] = "";
+    const char *port = "";
     const char *why = NULL;
     struct addrinfo *found;
 

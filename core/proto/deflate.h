@@ -57,7 +57,7 @@ size_t tg_deflater_held(const struct tg_deflater *deflater);
 struct tg_inflater {
     struct tg_deflate_way way;
     struct tg_zstream *stream; /* owned; without takeover only in the middle of a message */
-    bool fed;                  /* bytes came since the message, or the last final block of it, began */
+    bool fed; /* bytes came since the message, or the last final block of it, began */
 };
 
 /* Appends what the next bytes of a payload inflate to, as far as `out` holds no more than `max`. Both

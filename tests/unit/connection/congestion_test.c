@@ -168,8 +168,8 @@ static void the_latest_ping_is_answered_once_there_is_room(void **state)
 {
     struct bench *b = *state;
     struct bench_client *client = congest(b);
-    for (char n = '0'; n <= '9'; n++)
-        bench_send_frame(b, client, 9, &n, 1);
+    for (const char *digit = "0123456789"; *digit != '\0'; digit++)
+        bench_send_frame(b, client, 9, digit, 1);
     bench_turns(b, 10);
     client->deaf = false;
     struct bench_frame frame = bench_read(b, client);

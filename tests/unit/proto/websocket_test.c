@@ -777,9 +777,9 @@ static void test_bomb(void **state)
     struct tg_deflate_agreement agreed = {way, way};
     struct tg_buffer wire = TG_BUFFER_INIT;
     struct run run = {.pause = false};
-    struct tg_ws_fault fault;
-    struct tg_ws *client;
-    struct tg_ws *server;
+    struct tg_ws_fault fault = {0};
+    struct tg_ws *client = NULL;
+    struct tg_ws *server = NULL;
     uint8_t *zeros = calloc(1, BOMB);
     size_t largest = 0;
     size_t consumed;
