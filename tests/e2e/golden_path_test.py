@@ -131,5 +131,18 @@ class GoldenPath(ServerTest):
         await self.many_users(500)
 
 
+class Curl(ServerTest):
+    @unittest.skipUnless(
+        " ws" in subprocess.run(["curl", "--version"], capture_output=True, text=True).stdout,
+        "this curl was built without WebSocket",
+    )
+    async def test_curl_is_told_that_it_is_ready(self):
+        server = await self.serve(open_policy())
+        url = f"ws://{server.host}:{server.port}/"
+        curl = ["curl", "-sN", "--max-time", "2", url]  # it has no end of its own
+        done = await asyncio.to_thread(subprocess.run, curl, capture_output=True, text=True)
+        self.assertEqual(json.loads(done.stdout)["type"], "connection_ready")
+
+
 if __name__ == "__main__":
     unittest.main()
