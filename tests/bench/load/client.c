@@ -198,6 +198,21 @@ bool client_take_frame(struct client *client, struct frame *frame)
     return true;
 }
 
+bool client_take_bytes(struct client *client, size_t len, struct frame *frame)
+{
+    if (client->left < len)
+        return false;
+    *frame = (struct frame){.opcode = 1, .payload = client->cursor, .len = len};
+    take(client, len);
+    return true;
+}
+
+void client_send_bytes(struct client *client, const uint8_t *bytes, size_t len)
+{
+    memcpy(reserve(&client->out, len), bytes, len);
+    client->out.end += len;
+}
+
 static void copy_masked(uint8_t *to, const uint8_t *from, size_t len)
 {
     uint64_t key, word;

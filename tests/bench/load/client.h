@@ -56,6 +56,9 @@ void client_keep(struct client *client);
 bool client_take_upgrade(struct client *client);
 /* The next whole frame. */
 bool client_take_frame(struct client *client, struct frame *frame);
+/* The next `len` bytes as they are, for a server that speaks no WebSocket. */
+bool client_take_bytes(struct client *client, size_t len, struct frame *frame);
+void client_send_bytes(struct client *client, const uint8_t *bytes, size_t len);
 /* Queues a masked frame; the caller flushes. */
 void client_send(struct client *client, int opcode, const uint8_t *payload, size_t len);
 /* Writes what is queued as far as the socket takes it; asks epoll for the rest. */

@@ -2,8 +2,9 @@
  *
  *   load [flags] HOST PORT
  *
- * Three kinds of work: `echo` and `route` (each client keeps --depth messages in flight), `connect`
- * (upgrade and clean close, over and over) and `idle` (each client is answered once and then rests). With
+ * Kinds of work: `echo` and `route` (each client keeps --depth messages in flight), `connect` (upgrade
+ * and clean close, over and over), `idle` (each client is answered once and then rests), `raw` (echoes of
+ * bytes without WebSocket: what the kernel alone costs). With
  * --server PID it reads what the server's process used meanwhile: CPU time of all threads, and memory.
  * The figures come out as one JSON object, for compare.py.
  */
@@ -87,7 +88,10 @@ static void send_next(struct client *client)
 
     client->sent_at_ns[client->sent % options.depth] = now_ns();
     client->sent++;
-    client_send(client, 1, payload, len);
+    if (options.work == WORK_RAW)
+        client_send_bytes(client, payload, len);
+    else
+        client_send(client, 1, payload, len);
 }
 
 static void note_operation(uint64_t since_ns, uint64_t now)
@@ -153,13 +157,30 @@ static void on_end(struct client *client)
         start_client(client->number);
 }
 
+static void on_connected(struct client *client)
+{
+    if (options.work == WORK_RAW) {
+        client->state = CLIENT_OPEN;
+        on_open(client);
+    } else {
+        client_upgrade(client, options.host, options.path, options.header);
+    }
+    client_flush(client, load.epoll_fd);
+}
+
+static bool take_answer(struct client *client, struct frame *frame)
+{
+    if (options.work == WORK_RAW)
+        return client_take_bytes(client, load.message.len, frame);
+    return client_take_frame(client, frame);
+}
+
 static void on_event(struct client *client, uint32_t events)
 {
     struct frame frame;
 
     if (client->state == CLIENT_CONNECTING) {
-        client_upgrade(client, options.host, options.path, options.header);
-        client_flush(client, load.epoll_fd);
+        on_connected(client);
         return;
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
@@ -169,7 +190,7 @@ static void on_event(struct client *client, uint32_t events)
         }
         if (client->state == CLIENT_UPGRADING && client_take_upgrade(client))
             on_open(client);
-        while (client->state >= CLIENT_OPEN && client_take_frame(client, &frame))
+        while (client->state >= CLIENT_OPEN && take_answer(client, &frame))
             on_frame(client, &frame);
         client_keep(client);
     }
@@ -258,7 +279,7 @@ static double number_of(const char *text, const char *name)
 
 static const char usage[] =
     "usage: load [flags] HOST PORT\n"
-    "  --work echo|route|connect|idle\n"
+    "  --work echo|route|connect|idle|raw\n"
     "  --clients N         how many connections (100)\n"
     "  --depth N           messages in flight of each (1)\n"
     "  --size BYTES        of an echo (20)\n"

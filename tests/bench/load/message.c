@@ -18,12 +18,12 @@ static const char greeting[] = "{\"type\":\"connection_ready\"";
 
 enum work work_named(const char *name)
 {
-    static const char *const names[] = {"echo", "route", "connect", "idle"};
+    static const char *const names[] = {"echo", "route", "connect", "idle", "raw"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return (enum work)i;
-    die("there is no work %s; there are echo, route, connect and idle", name);
+    die("there is no work %s; there are echo, route, connect, idle and raw", name);
 }
 
 static void write_stamp(char out[STAMP + 1], uint32_t client, uint64_t number)

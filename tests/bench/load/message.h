@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /* ECHO: the same text comes back. ROUTE: an object whose `type` picks what answers, and whose `id` comes
- * back in an object. IDLE echoes, too. */
-enum work { WORK_ECHO, WORK_ROUTE, WORK_CONNECT, WORK_IDLE };
+ * back in an object. IDLE echoes, too. RAW: echoes of bytes without WebSocket. */
+enum work { WORK_ECHO, WORK_ROUTE, WORK_CONNECT, WORK_IDLE, WORK_RAW };
 
 struct message {
     enum work work;
