@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "base/utf8_vector.h"
+
 #define INVALID UINT32_MAX
 #define EXPECT(bytes, low, high) ((uint32_t)(bytes) | (uint32_t)(low) << 8 | (uint32_t)(high) << 16)
 #define ANY(bytes) EXPECT(bytes, 0x80, 0xBF)
@@ -60,9 +62,13 @@ bool tg_utf8_feed(struct tg_utf8 *utf8, const void *data, size_t len)
         return true;
     const uint8_t *at = data;
     const uint8_t *end = at + len;
+    bool looked = false; /* by the vector: what is left is short, or wrong */
     while (at < end) {
         if (state == 0) {
             at = skip_ascii(at, end);
+            if (end - at >= TG_UTF8_VECTOR_MIN && !looked)
+                at += tg__utf8_vector(at, (size_t)(end - at));
+            looked = true;
             if (at == end)
                 break;
         }

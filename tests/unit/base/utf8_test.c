@@ -147,6 +147,57 @@ static void words_hide_no_byte(void **state)
     }
 }
 
+/* The same verdict one byte at a time: no word and no vector has a part in it. */
+static bool fed_by_bytes(struct tg_utf8 *utf8, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!tg_utf8_feed(utf8, text + i, 1))
+            return false;
+    }
+    return true;
+}
+
+static void check_verdict(const char *text, size_t len)
+{
+    struct tg_utf8 whole = {0}, bytes = {0};
+    bool expected = fed_by_bytes(&bytes, text, len);
+    if (tg_utf8_feed(&whole, text, len) != expected ||
+        tg_utf8_complete(&whole) != tg_utf8_complete(&bytes))
+        fail_msg("%zu bytes: expected %s", len, expected ? "well formed" : "an error");
+}
+
+/* Every row of the tables at every place among text that vectors look at, up to the very end. */
+static void vectors_hide_no_byte(void **state)
+{
+    (void)state;
+    static const char *const fillers[] = {"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+    char text[512];
+    for (size_t f = 0; f < COUNT(fillers); f++) {
+        size_t step = strlen(fillers[f]);
+        for (size_t before = 0; before + step <= 140; before += step) {
+            for (size_t row = 0; row < COUNT(good) + COUNT(bad) + COUNT(unfinished); row++) {
+                const char *piece = row < COUNT(good) ? good[row]
+                                    : row < COUNT(good) + COUNT(bad)
+                                        ? bad[row - COUNT(good)].bytes
+                                        : unfinished[row - COUNT(good) - COUNT(bad)];
+                size_t len = 0;
+                while (len < before) {
+                    memcpy(text + len, fillers[f], step);
+                    len += step;
+                }
+                memcpy(text + len, piece, strlen(piece));
+                len += strlen(piece);
+                check_verdict(text, len);
+                for (size_t after = 0; after < 90; after += step) {
+                    memcpy(text + len, fillers[f], step);
+                    len += step;
+                }
+                check_verdict(text, len);
+            }
+        }
+    }
+}
+
 static size_t encode(uint32_t c, char out[4])
 {
     if (c < 0x80) {
@@ -159,6 +210,30 @@ static size_t encode(uint32_t c, char out[4])
         out[i] = (char)(0x80 | (c & 0x3F));
     out[0] = (char)(marks[len] | c);
     return len;
+}
+
+/* Text of all scripts in which one byte is changed. */
+static void a_changed_byte_is_judged_alike(void **state)
+{
+    (void)state;
+    uint32_t seed = 20231, tries = 60000;
+    while (tries-- > 0) {
+        char text[300];
+        size_t len = 0, wanted;
+        seed = seed * 1664525 + 1013904223;
+        wanted = 64 + (seed >> 8) % 200;
+        while (len < wanted) {
+            seed = seed * 1664525 + 1013904223;
+            uint32_t c = seed >> 11;
+            static const uint32_t limits[] = {0x80, 0x800, 0x10000, 0x110000};
+            c %= limits[seed >> 30];
+            if (c < 0xD800 || c > 0xDFFF)
+                len += encode(c, text + len);
+        }
+        seed = seed * 1664525 + 1013904223;
+        text[(seed >> 8) % len] = (char)(seed >> 24);
+        check_verdict(text, len);
+    }
 }
 
 static void every_code_point_follows_the_definition(void **state)
@@ -197,6 +272,8 @@ int main(void)
         cmocka_unit_test(nothing_repairs_a_bad_byte),
         cmocka_unit_test(unfinished_text_is_not_complete),
         cmocka_unit_test(words_hide_no_byte),
+        cmocka_unit_test(vectors_hide_no_byte),
+        cmocka_unit_test(a_changed_byte_is_judged_alike),
         cmocka_unit_test(every_code_point_follows_the_definition),
         cmocka_unit_test(cuts_keep_characters_whole),
     };

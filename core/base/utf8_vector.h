@@ -1,0 +1,16 @@
+/* utf8_vector.h - UTF-8 by the vector, for utf8.c: says how far text is surely well formed.
+ */
+#ifndef TG_BASE_UTF8_VECTOR_H
+#define TG_BASE_UTF8_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Shorter text is not worth the call. */
+#define TG_UTF8_VECTOR_MIN 64
+
+/* Bytes from `data`, which is at a character boundary, that are well formed and end at one; the rest is
+ * for a closer look. 0 where the processor has no vectors for it. */
+size_t tg__utf8_vector(const uint8_t *data, size_t len);
+
+#endif
