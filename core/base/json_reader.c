@@ -158,17 +158,27 @@ enum tg_err tg_json_parse(const char *data, size_t len, struct tg_json_value *ou
 
 struct tg_json_value tg_json_member(const struct tg_json_value *object, const char *key)
 {
-    struct tg_json_value found = {.kind = TG_JSON_NONE};
+    struct tg_json_value found;
+    tg_json_members(object, &key, &found, 1);
+    return found;
+}
+
+void tg_json_members(const struct tg_json_value *object, const char *const *keys,
+                     struct tg_json_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = (struct tg_json_value){.kind = TG_JSON_NONE};
     if (object->kind != TG_JSON_OBJECT)
-        return found;
+        return;
     size_t cursor = 0;
     struct tg_json_value name;
     struct tg_json_value value;
     while (tg_json_next(object, &cursor, &name, &value)) {
-        if (tg_json_equals(&name, key))
-            found = value;
+        for (size_t i = 0; i < count; i++) {
+            if (tg_json_equals(&name, keys[i]))
+                values[i] = value;
+        }
     }
-    return found;
 }
 
 bool tg_json_next(const struct tg_json_value *container, size_t *cursor, struct tg_json_value *key,
@@ -206,6 +216,12 @@ bool tg_json_equals(const struct tg_json_value *value, const char *text)
     size_t left = strlen(text);
     while (at < end) {
         char bytes[4];
+        if (left > 0 && *at == *text && *at != '\\') { /* the usual one: no escape */
+            at++;
+            text++;
+            left--;
+            continue;
+        }
         size_t n = take_decoded(&at, end, bytes);
         if (n > left || memcmp(text, bytes, n) != 0)
             return false;

@@ -43,6 +43,10 @@ TG_MUST enum tg_err tg_json_parse(const char *data, size_t len, struct tg_json_v
  * equal keys wins (as every decoder in use here does). Escaped keys are compared decoded. */
 struct tg_json_value tg_json_member(const struct tg_json_value *object, const char *key);
 
+/* The same for several keys in one walk: values[i] is the member keys[i]. */
+void tg_json_members(const struct tg_json_value *object, const char *const *keys,
+                     struct tg_json_value *values, size_t count);
+
 /* Walks members or elements of a checked container. Start with *cursor = 0; false at the end. For
  * arrays `key` is set to kind NONE. */
 bool tg_json_next(const struct tg_json_value *container, size_t *cursor, struct tg_json_value *key,

@@ -14,15 +14,10 @@ static bool fail(struct tg__json_scanner *s, const char *what)
     return false;
 }
 
-static void skip_space(struct tg__json_scanner *s)
+char tg__json_peek_space(struct tg__json_scanner *s)
 {
     while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r'))
         s->at++;
-}
-
-char tg__json_peek(struct tg__json_scanner *s)
-{
-    skip_space(s);
     return s->at < s->end ? *s->at : '\0';
 }
 
@@ -89,9 +84,29 @@ static bool scan_escape(struct tg__json_scanner *s)
     return true;
 }
 
+/* Eight bytes at a time while none of them is a quote, a backslash or a control character: most of a message
+ * is text. The highest bit of each byte of the sum is such a find; a byte above it may be a false one, so
+ * the byte loop has the last word. */
+static const char *skip_plain(const char *at, const char *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+
+    while (end - at >= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        uint64_t quote = word ^ (ones * '"'), escape = word ^ (ones * '\\');
+        uint64_t found = ((quote - ones) & ~quote) | ((escape - ones) & ~escape) |
+                         ((word - ones * 0x20) & ~word);
+        if ((found & highs) != 0)
+            break;
+        at += sizeof word;
+    }
+    return at;
+}
+
 static bool scan_string(struct tg__json_scanner *s)
 {
-    s->at++;
+    s->at = skip_plain(s->at + 1, s->end);
     while (s->at < s->end) {
         char c = *s->at;
         if ((uint8_t)c < 0x20)
@@ -99,8 +114,11 @@ static bool scan_string(struct tg__json_scanner *s)
         s->at++;
         if (c == '"')
             return true;
-        if (c == '\\' && !scan_escape(s))
+        if (c != '\\')
+            continue;
+        if (!scan_escape(s))
             return false;
+        s->at = skip_plain(s->at, s->end);
     }
     return fail(s, "unfinished string");
 }

@@ -21,7 +21,12 @@ struct tg__json_scanner {
 bool tg__json_scan_value(struct tg__json_scanner *s);
 
 /* The next byte after white space, 0 at the end (a NUL byte is no JSON either). */
-char tg__json_peek(struct tg__json_scanner *s);
+char tg__json_peek_space(struct tg__json_scanner *s);
+static inline char tg__json_peek(struct tg__json_scanner *s)
+{
+    /* What machines write has no white space. */
+    return s->at < s->end && (uint8_t)*s->at > ' ' ? *s->at : tg__json_peek_space(s);
+}
 
 /* What a value that starts with `c` is; TG_JSON_NONE when none does. */
 enum tg_json_kind tg__json_kind_at(char c);

@@ -18,6 +18,7 @@ struct envelope {
     struct tg_json_value id;
     struct tg_json_value data;
 };
+static const char *const envelope_keys[] = {"type", "id", "data"};
 
 /* A request that cannot be met; the message itself was right. */
 static void decline(struct tg_conn *conn, const char *code, const char *message,
@@ -49,9 +50,11 @@ static bool read_envelope(struct tg_conn *conn, const char *data, size_t len, st
         complain(conn, "bad_message", "a message is a JSON object with a string \"type\"", NULL);
         return false;
     }
-    out->type = tg_json_member(&out->document, "type");
-    out->id = tg_json_member(&out->document, "id");
-    out->data = tg_json_member(&out->document, "data");
+    struct tg_json_value members[3];
+    tg_json_members(&out->document, envelope_keys, members, 3);
+    out->type = members[0];
+    out->id = members[1];
+    out->data = members[2];
     if (out->type.kind != TG_JSON_STRING) {
         complain(conn, "bad_message", "\"type\" must be a string", &out->id);
         return false;

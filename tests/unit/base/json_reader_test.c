@@ -461,6 +461,55 @@ static void numbers_are_read(void **state)
     }
 }
 
+/* Strings are searched by the word: a byte that matters is found at every place of every length. */
+static void every_place_in_a_string_is_looked_at(void **state)
+{
+    (void)state;
+    static const struct {
+        char byte;
+        const char *wrong; /* NULL: the string stays good */
+    } rows[] = {{'"', "bytes after the value"},
+                {'\x1f', "control character"},
+                {'\0', "control"},
+                {'\\', "unknown escape"},
+                {' ', NULL},
+                {'\x7f', NULL}};
+    for (size_t len = 1; len < 40; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+                char text[64] = "\"";
+                struct tg_json_value value;
+                struct tg_error error = {.text = ""};
+                memset(text + 1, 'a', len);
+                text[1 + at] = rows[row].byte;
+                text[1 + len] = '"';
+                /* The closing quote is escaped by a backslash before it. */
+                bool escaped_end = rows[row].byte == '\\' && at == len - 1;
+                enum tg_err err = tg_json_parse(text, len + 2, &value, &error);
+                assert_int_equal(err, rows[row].wrong == NULL ? TG_ERR_OK : TG_ERR_PROTO);
+                if (rows[row].wrong != NULL)
+                    assert_non_null(
+                        strstr(error.text, escaped_end ? "unfinished string" : rows[row].wrong));
+            }
+        }
+    }
+}
+
+static void several_members_are_found_in_one_walk(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"b", "missing", "a"};
+    static const char text[] = "{\"a\":1,\"\\u0062\":[2],\"c\":{\"b\":0},\"a\":\"last\"}";
+    struct tg_json_value document, values[3];
+    assert_int_equal(tg_json_parse(text, sizeof text - 1, &document, NULL), TG_ERR_OK);
+    tg_json_members(&document, keys, values, 3);
+    assert_int_equal(values[0].kind, TG_JSON_ARRAY);
+    assert_int_equal(values[1].kind, TG_JSON_NONE);
+    assert_true(tg_json_equals(&values[2], "last"));
+    tg_json_members(&values[2], keys, values, 2); /* no object */
+    assert_int_equal(values[0].kind, TG_JSON_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +524,8 @@ int main(void)
         cmocka_unit_test(other_kinds_are_no_strings),
         cmocka_unit_test(failing_memory_is_reported),
         cmocka_unit_test(numbers_are_read),
+        cmocka_unit_test(every_place_in_a_string_is_looked_at),
+        cmocka_unit_test(several_members_are_found_in_one_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
