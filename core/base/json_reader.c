@@ -216,7 +216,9 @@ bool tg_json_equals(const struct tg_json_value *value, const char *text)
     size_t left = strlen(text);
     while (at < end) {
         char bytes[4];
-        if (left > 0 && *at == *text && *at != '\\') { /* the usual one: no escape */
+        if (*at != '\\') { /* the usual one */
+            if (left == 0 || *at != *text)
+                return false;
             at++;
             text++;
             left--;
