@@ -25,4 +25,14 @@ static inline void tg_ws_mask(uint8_t *data, size_t len, const uint8_t key[4])
         data[i] ^= key[i % 4];
 }
 
+/* The key for what follows after `len` bytes of the same payload. */
+static inline void tg_ws_mask_advance(uint8_t key[4], size_t len)
+{
+    uint8_t turned[4];
+
+    for (size_t i = 0; i < sizeof turned; i++)
+        turned[i] = key[(i + len) % 4];
+    memcpy(key, turned, sizeof turned);
+}
+
 #endif

@@ -26,7 +26,7 @@ struct tg_ws {
     struct tg_buffer message;   /* owned: the fragments so far, inflated */
     uint8_t *input;             /* borrowed for the time of tg_ws_feed */
     size_t input_left;
-    uint64_t payload_left; /* of this frame, not yet given to wslay */
+    uint64_t payload_left; /* of this frame, not yet given to wslay, or not yet taken past it */
     struct tg_ws_fault fault;
     enum tg_err err;
     enum tg_ws_role role;
@@ -34,6 +34,8 @@ struct tg_ws {
     struct tg_utf8 utf8;
     uint8_t head_len; /* header bytes of this frame that wslay has been given */
     uint8_t head[TG__WS_HEAD_MAX];
+    uint8_t key[4];  /* with in_payload: the mask, beginning with the byte that is next */
+    bool in_payload; /* of a data frame that goes past wslay */
     bool start_checked;
     bool length_checked;
     bool compressed; /* the message under way is */

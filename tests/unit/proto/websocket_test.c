@@ -469,7 +469,9 @@ static void feed_cut(enum tg_ws_role role, const struct tg_buffer *wire, size_t 
     assert_int_equal(tg_ws_create(&ws, role, expected->len, &want, expected), TG_ERR_OK);
     assert_int_equal(tg_ws_feed(ws, copy, cut, &consumed, &fault), TG_ERR_OK);
     assert_int_equal(consumed, cut);
-    assert_int_equal(tg_ws_held(ws) > 0, cut > 0 && cut < wire->len);
+    /* Right behind the header there is nothing to hold yet. */
+    bool at_payload = cut == wire->len - expected->len;
+    assert_int_equal(tg_ws_held(ws) > 0, cut > 0 && cut < wire->len && !at_payload);
     assert_int_equal(tg_ws_feed(ws, copy + cut, wire->len - cut, &consumed, &fault), TG_ERR_OK);
     assert_int_equal(consumed, wire->len - cut);
     assert_int_equal(expected->times, 1);
