@@ -65,10 +65,10 @@ bool tg_utf8_feed(struct tg_utf8 *utf8, const void *data, size_t len)
     bool looked = false; /* by the vector: what is left is short, or wrong */
     while (at < end) {
         if (state == 0) {
-            at = skip_ascii(at, end);
             if (end - at >= TG_UTF8_VECTOR_MIN && !looked)
                 at += tg__utf8_vector(at, (size_t)(end - at));
             looked = true;
+            at = skip_ascii(at, end);
             if (at == end)
                 break;
         }
