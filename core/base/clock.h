@@ -10,6 +10,14 @@ uint64_t tg_clock_monotonic_ns(void);
 uint64_t tg_clock_monotonic_ms(void);
 uint64_t tg_clock_wall_ms(void); /* since 1970-01-01 UTC */
 
+/* A clock that stands still until somebody moves it, for simulations. */
+struct tg_clock_fake {
+    uint64_t monotonic_ns;
+    uint64_t wall_ms;
+};
+/* What this thread reads from now on, in place of the clocks above; borrowed. NULL: the clocks again. */
+void tg_clock_use(const struct tg_clock_fake *fake);
+
 /* "2026-01-02T03:04:05.678Z" and a NUL (RFC 3339, UTC, milliseconds). */
 #define TG_CLOCK_RFC3339_SIZE 25
 void tg_clock_rfc3339(uint64_t wall_ms, char out[TG_CLOCK_RFC3339_SIZE]);

@@ -1,8 +1,8 @@
 /* hash.h - the digests and text encodings the core and its scripts need, and a comparison that does
  * not leak where two secrets differ.
  *
- * The file behind it is the only one that includes a crypto header of the TLS library. Digests of
- * bytes in memory cannot fail: a library that refuses to hash ends the process.
+ * Digests of bytes in memory cannot fail: a library that refuses to hash ends the process. Keys of many
+ * kinds are for signature.h and mac.h.
  */
 #ifndef TG_BASE_HASH_H
 #define TG_BASE_HASH_H

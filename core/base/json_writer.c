@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 
 #define DEPTH_MAX 32
@@ -238,4 +239,12 @@ void tg_json_member_bool(struct tg_json_writer *w, const char *key, bool value)
 {
     tg_json_key(w, key);
     tg_json_bool(w, value);
+}
+
+void tg_json_member_time(struct tg_json_writer *w, const char *key, uint64_t wall_ms)
+{
+    char text[TG_CLOCK_RFC3339_SIZE];
+
+    tg_clock_rfc3339(wall_ms, text);
+    tg_json_member_str(w, key, text);
 }

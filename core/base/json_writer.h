@@ -50,5 +50,7 @@ void tg_json_member_str(struct tg_json_writer *w, const char *key, const char *v
 void tg_json_member_uint(struct tg_json_writer *w, const char *key, uint64_t value);
 void tg_json_member_real(struct tg_json_writer *w, const char *key, double value);
 void tg_json_member_bool(struct tg_json_writer *w, const char *key, bool value);
+/* A wall clock in milliseconds, as RFC 3339 text. */
+void tg_json_member_time(struct tg_json_writer *w, const char *key, uint64_t wall_ms);
 
 #endif

@@ -15,6 +15,12 @@ const char *const tg_refusal_names[TG_REFUSALS] = {
 #undef X
 };
 
+const char *const tg_rebuild_names[TG_REBUILDS] = {
+#define X(name, text) text,
+    TG_REBUILD_MAP(X)
+#undef X
+};
+
 const uint64_t tg_metrics_bucket_us[TG_METRICS_BUCKETS] = {
     10, 25, 50, 100, 250, 1000, 5000, 25000, 100000, 500000, 2500000, 10000000};
 

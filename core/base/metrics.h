@@ -13,11 +13,12 @@
 #include <stdint.h>
 
 #define TG_METRICS_STATES 12
-#define TG_METRICS_HOOKS 10
+#define TG_METRICS_HOOKS 11
 #define TG_METRICS_HOOK_OUTCOMES 8
 #define TG_METRICS_RUN_OUTCOMES 6
-#define TG_METRICS_AGENTS 64  /* the last slot collects the rest as "other" */
-#define TG_METRICS_BUCKETS 12 /* bounds in tg_metrics_bucket_us, then +Inf */
+#define TG_METRICS_HTTP_OUTCOMES 14 /* those of a fetch, then "cancelled" */
+#define TG_METRICS_AGENTS 64        /* the last slot collects the rest as "other" */
+#define TG_METRICS_BUCKETS 12       /* bounds in tg_metrics_bucket_us, then +Inf */
 #define TG_METRICS_HOURS 25
 
 typedef _Atomic uint64_t tg_counter;
@@ -39,7 +40,9 @@ enum tg_compression_stage { TG_PLAIN, TG_COMPRESSED };
     X(duplicate_registrations, "Second registrations of a connection ID; refused.")                \
     X(slow_clients, "Connections ended because the client did not read.")                          \
     X(reads_paused, "Times that reading a socket paused because an inbox was full.")               \
+    X(messages_dropped, "Messages that still waited for the policy when their connection ended.")  \
     X(accept_failures, "accept(2) errors.")                                                        \
+    X(timer_ticks_skipped, "Ticks of a timer that found its callback before still under way.")     \
     X(script_tampering, "Writes by a script to something the core owns.")
 
 /* Close codes that have a row of their own; any other counts as "other", none received as 1006. */
@@ -89,6 +92,20 @@ enum tg_refusal {
 };
 extern const char *const tg_refusal_names[TG_REFUSALS];
 
+/* Why a worker's script state was built anew: name, the label `reason`. */
+#define TG_REBUILD_MAP(X)                                                                          \
+    X(MEMORY, "memory") /* it ran out, and what the policy keeps fills most of it */               \
+    X(KILLED, "killed") /* a CPU budget ended the library's own code half-way */                   \
+    X(INTERNAL, "internal_error")
+
+enum tg_rebuild {
+#define X(name, text) TG_REBUILD_##name,
+    TG_REBUILD_MAP(X)
+#undef X
+        TG_REBUILDS
+};
+extern const char *const tg_rebuild_names[TG_REBUILDS];
+
 struct tg_histogram {
     tg_counter buckets[TG_METRICS_BUCKETS + 1]; /* not cumulative; last is +Inf */
     tg_counter sum_us;
@@ -121,9 +138,14 @@ struct tg_metrics {
     tg_counter compression_bytes[2][2]; /* [tg_direction][tg_compression_stage] */
     struct tg_histogram hook_duration[TG_METRICS_HOOKS];
     tg_counter hook_outcomes[TG_METRICS_HOOKS][TG_METRICS_HOOK_OUTCOMES];
+    tg_counter timer_outcomes[TG_METRICS_HOOK_OUTCOMES];
     struct tg_agent_metrics agents[TG_METRICS_AGENTS];
     tg_counter agents_used;
     tg_counter script_memory_bytes; /* gauge: all generations of this worker */
+    tg_counter script_rebuilds[TG_REBUILDS];
+    tg_counter http_requests[TG_METRICS_HTTP_OUTCOMES];
+    tg_counter http_in_flight; /* gauge */
+    struct tg_histogram http_duration;
     struct tg_hourly invalid_transitions_by_hour;
 };
 

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 #include "base/clock.h"
 
 static void known_dates(void **state)
@@ -63,12 +65,48 @@ static void clocks_run_forward(void **state)
     assert_true(wall / 1000 <= now + 1 && wall / 1000 + 2 >= now);
 }
 
+static void a_fake_clock_stands_still_until_it_is_moved(void **state)
+{
+    struct tg_clock_fake fake = {.monotonic_ns = 7000000, .wall_ms = 1000};
+    (void)state;
+    tg_clock_use(&fake);
+    assert_int_equal(tg_clock_monotonic_ns(), 7000000);
+    assert_int_equal(tg_clock_monotonic_ms(), 7);
+    assert_int_equal(tg_clock_wall_ms(), 1000);
+    fake.wall_ms += 5;
+    assert_int_equal(tg_clock_wall_ms(), 1005);
+    tg_clock_use(NULL);
+    assert_true(tg_clock_wall_ms() > UINT64_C(1700000000000));
+    assert_true(tg_clock_monotonic_ns() != 7000000);
+}
+
+static void *read_wall(void *out)
+{
+    *(uint64_t *)out = tg_clock_wall_ms();
+    return NULL;
+}
+
+static void a_fake_clock_is_for_its_thread_only(void **state)
+{
+    struct tg_clock_fake fake = {.wall_ms = 1};
+    pthread_t other;
+    uint64_t seen = 0;
+    (void)state;
+    tg_clock_use(&fake);
+    assert_int_equal(pthread_create(&other, NULL, read_wall, &seen), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    tg_clock_use(NULL);
+    assert_true(seen > UINT64_C(1700000000000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_dates),
         cmocka_unit_test(agrees_with_the_c_library_on_every_day),
         cmocka_unit_test(clocks_run_forward),
+        cmocka_unit_test(a_fake_clock_stands_still_until_it_is_moved),
+        cmocka_unit_test(a_fake_clock_is_for_its_thread_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
