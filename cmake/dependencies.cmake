@@ -1,4 +1,5 @@
-# One interface target a library: tg_luajit, tg_libuv, tg_llhttp, tg_wslay, tg_mbedtls, tg_zlib.
+# One interface target a library: tg_luajit, tg_libuv, tg_llhttp, tg_wslay, tg_mbedtls, tg_zlib,
+# tg_curl.
 #
 # Headers are SYSTEM, so that our warnings do not judge them. What is missing is named by the Debian
 # package that holds it, all at once at the end.
@@ -54,6 +55,7 @@ endfunction()
 tg_pkg(tg_luajit luajit "libluajit-5.1-dev (or libluajit2-5.1-dev)")
 tg_pkg(tg_libuv libuv libuv1-dev)
 tg_pkg(tg_zlib zlib zlib1g-dev)
+tg_pkg(tg_curl libcurl libcurl4-openssl-dev)
 tg_find(tg_wslay wslay/wslay.h libwslay-dev wslay)
 tg_find(tg_mbedtls mbedtls/version.h libmbedtls-dev mbedtls mbedx509 mbedcrypto)
 

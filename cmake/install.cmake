@@ -1,7 +1,9 @@
-# The program, the ready-made policies, the editor annotations, the examples and the manual page.
+# The program, the ready-made policies, the editor annotations and the page made of them, the examples and
+# the manual page.
 install(TARGETS tidegate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY policies/ DESTINATION ${CMAKE_INSTALL_DATADIR}/tidegate/policies)
 install(DIRECTORY lua/meta/ DESTINATION ${CMAKE_INSTALL_DATADIR}/tidegate/meta)
+install(FILES lua/API.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY examples/ DESTINATION ${CMAKE_INSTALL_DATADIR}/tidegate/examples)
 
 if(TG_SOURCE_TREE)

@@ -14,7 +14,7 @@ static const char *const event_names[] = {
 };
 
 void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg_conn *conn,
-                    const char *run_id, const char *agent)
+                    const struct tg_event_origin *origin)
 {
     char timestamp[TG_CLOCK_RFC3339_SIZE];
     tg_conn_send_deferred(conn); /* before this event takes its number */
@@ -24,10 +24,11 @@ void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg
     struct tg_json_writer *w = &event->w;
     tg_json_begin_object(w);
     tg_json_member_str(w, "type", event_names[type]);
-    tg_json_member_str(w, "run_id", run_id);
+    tg_json_member_str(w, "run_id", origin->run_id);
     tg_json_member_uint(w, "seq", tg_conn_next_seq(conn));
     tg_json_member_str(w, "timestamp", timestamp);
-    tg_json_member_str(w, "agent", agent);
+    tg_json_member_str(w, "agent", origin->agent);
+    tg_json_member_str(w, "policy_version", origin->policy_version);
     tg_json_key(w, "data");
     tg_json_begin_object(w);
 }

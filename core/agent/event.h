@@ -23,9 +23,17 @@ struct tg_event_writer {
     struct tg_json_writer w;
 };
 
-/* Writes type, run_id, seq (taken from the connection), timestamp and agent, and opens `data`. */
+/* Whose event it is. */
+struct tg_event_origin {
+    const char *run_id;
+    const char *agent;
+    const char *policy_version; /* that executes the run */
+};
+
+/* Writes type, run_id, seq (taken from the connection), timestamp, agent and policy_version, and opens
+ * `data`. */
 void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg_conn *conn,
-                    const char *run_id, const char *agent);
+                    const struct tg_event_origin *origin);
 /* Closes `data`, sends, frees. TG_ERR_NOMEM also ends the connection: the sequence may have no gap. */
 TG_MUST enum tg_err tg_event_send(struct tg_event_writer *event, struct tg_conn *conn);
 

@@ -19,6 +19,13 @@ const char *const tg_run_outcome_names[TG_RUN_OUTCOMES] = {
 /* Deltas are joined up to this many bytes of text. */
 #define JOINED_DELTA_MAX ((size_t)16 << 10)
 
+static void begin_event(struct tg_event_writer *event, enum tg_event type, struct tg_conn *conn,
+                        const struct tg_run *run)
+{
+    tg_event_begin(event, type, conn,
+                   &(struct tg_event_origin){run->id, run->agent, run->policy_version});
+}
+
 static struct tg_conn *conn_of(const struct tg_run *run)
 {
     return run->unheard ? NULL : tg_hub_find_serial(run->runs->hub, run->conn_serial);
@@ -51,7 +58,7 @@ enum tg_err tg__run_send_started(struct tg_run *run, const struct tg_run_request
     enum tg_err err = may_send(run, &conn);
     if (err != TG_ERR_OK || conn == NULL)
         return err;
-    tg_event_begin(&event, TG_EVENT_STARTED, conn, run->id, run->agent);
+    begin_event(&event, TG_EVENT_STARTED, conn, run);
     if (request->request_id != NULL) {
         tg_json_key(&event.w, "request_id");
         tg_json_raw(&event.w, request->request_id, request->request_id_len);
@@ -67,7 +74,7 @@ static enum tg_err send_text_event(struct tg_run *run, enum tg_event type, const
     enum tg_err err = may_send(run, &conn);
     if (err != TG_ERR_OK || conn == NULL)
         return err;
-    tg_event_begin(&event, type, conn, run->id, run->agent);
+    begin_event(&event, type, conn, run);
     tg_json_key(&event.w, "text");
     tg_json_strn(&event.w, text, len);
     return tg_event_send(&event, conn);
@@ -82,7 +89,7 @@ static enum tg_err send_delta(struct tg_run *run, struct tg_conn *conn, const ch
                               size_t len)
 {
     struct tg_event_writer event;
-    tg_event_begin(&event, TG_EVENT_DELTA, conn, run->id, run->agent);
+    begin_event(&event, TG_EVENT_DELTA, conn, run);
     tg_json_key(&event.w, "text");
     tg_json_strn(&event.w, text, len);
     return tg_event_send(&event, conn);
@@ -95,10 +102,15 @@ static void send_joined_delta(struct tg_deferred_send *deferred)
     struct tg_run *run = TG_CONTAINER_OF(deferred, struct tg_run, deferred);
     struct tg_conn *conn = conn_of(run);
     struct tg_buffer text = run->delta;
+    char id[TG_RUN_ID_SIZE];
+    char version[TG_POLICY_VERSION_SIZE];
+    memcpy(id, run->id, sizeof id);
+    memcpy(version, run->policy_version, sizeof version);
     run->delta = TG_BUFFER_INIT;
     if (text.len > 0 && conn != NULL && tg_conn_is_open(conn) &&
         send_delta(run, conn, (const char *)tg_buffer_head(&text), text.len) != TG_ERR_OK)
-        tg_log(TG_LOG_DEBUG, "run.delta_lost", tg_log_uint("bytes", text.len));
+        tg_log(TG_LOG_DEBUG, "run.delta_lost", tg_log_str("run", id), tg_log_str("policy", version),
+               tg_log_uint("bytes", text.len));
     tg_buffer_fini(&text);
 }
 
@@ -158,7 +170,7 @@ enum tg_err tg_run_tool_started(struct tg_run *run, const char *name, const char
     *number = call->number;
     if (conn == NULL)
         return TG_ERR_OK;
-    tg_event_begin(&event, TG_EVENT_TOOL_EXECUTING, conn, run->id, run->agent);
+    begin_event(&event, TG_EVENT_TOOL_EXECUTING, conn, run);
     write_tool_head(&event, call);
     tg_json_key(&event.w, "arguments");
     if (arguments_json == NULL)
@@ -175,7 +187,7 @@ static enum tg_err send_tool_done(struct tg_run *run, const struct tg_tool_call 
     struct tg_event_writer event;
     if (conn == NULL)
         return TG_ERR_OK;
-    tg_event_begin(&event, TG_EVENT_TOOL_COMPLETED, conn, run->id, run->agent);
+    begin_event(&event, TG_EVENT_TOOL_COMPLETED, conn, run);
     write_tool_head(&event, call);
     if (error != NULL) {
         tg_json_member_str(&event.w, "error", error);
@@ -227,7 +239,7 @@ static void send_terminal(struct tg_run *run, struct tg_conn *conn, const char *
 {
     struct tg_event_writer event;
     bool worked = code == NULL;
-    tg_event_begin(&event, worked ? TG_EVENT_COMPLETED : TG_EVENT_ERROR, conn, run->id, run->agent);
+    begin_event(&event, worked ? TG_EVENT_COMPLETED : TG_EVENT_ERROR, conn, run);
     if (worked) {
         tg_json_key(&event.w, "response");
         tg_json_raw(&event.w, response_json, len);

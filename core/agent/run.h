@@ -55,6 +55,8 @@ struct tg_run_executor {
     /* The agent to take when none was named and there is only one; NULL otherwise. */
     const char *(*default_agent)(void *host);
     bool (*has_agent)(void *host, const char *name);
+    /* Of the policy that a run which starts now is executed by; NULL: there are no versions. */
+    const char *(*policy_version)(void *host);
     /* Begins to execute; the executor ends the run by tg_run_complete or tg_run_fail exactly once, at
      * once or later, unless cancelled, and then releases it. */
     void (*start)(void *host, struct tg_run *run, const struct tg_run_request *request);

@@ -42,6 +42,7 @@ struct tg_run {
     bool unheard;   /* its connection is gone, it goes on */
     bool over;      /* the terminal event is sent, or could not be */
     char id[TG_RUN_ID_SIZE];
+    char policy_version[TG_POLICY_VERSION_SIZE]; /* that executes it */
 };
 
 /* Drops what waits to be sent as one delta. */

@@ -76,6 +76,9 @@ static struct tg_run *create_run(struct tg_runs *runs, const struct tg_conn *con
     run->runs = runs;
     run->conn_serial = tg_conn_get_id(conn)->serial;
     run->started_ns = tg_clock_monotonic_ns();
+    if (runs->executor.policy_version != NULL)
+        (void)snprintf(run->policy_version, sizeof run->policy_version, "%s",
+                       runs->executor.policy_version(runs->executor.host));
     run->metrics = tg_metrics_agent(tg_hub_get_metrics(runs->hub), agent);
     (void)snprintf(run->id, sizeof run->id, "run_%02x%010" PRIx64 "_%016" PRIx64,
                    tg_hub_get_options(runs->hub)->worker, ++runs->sequence, tg_random_u64());

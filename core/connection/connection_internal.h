@@ -7,6 +7,8 @@
  *   dispatch.c    a message to what answers it          outbox.c     sending, flushing, slow clients
  *   deadlines.c   timers                                ending.c     closing, failing, the last hook
  *   congestion.c  a client that reads too slowly        secure.c     what it has to do with TLS
+ *   leaving.c     messages before the peer's good-bye   tampering.c  scripts that write what is ours
+ *   asking.c      hooks and their answers
  */
 #ifndef TG_CONNECTION_CONNECTION_INTERNAL_H
 #define TG_CONNECTION_CONNECTION_INTERNAL_H
@@ -57,7 +59,7 @@ struct tg_conn {
 
     struct tg_timer
         phase_timer; /* handshake, auth and setup deadline; idle or retry; close deadline */
-    struct tg_timer keepalive_timer; /* ping due, or pong deadline */
+    struct tg_timer keepalive_timer; /* ping due, or pong deadline; how long it may be leaving */
     struct tg_timer expiry_timer;    /* auth_expiring due, or expiry */
     uint64_t last_read_ms;
     uint64_t last_message_ms;
@@ -100,13 +102,15 @@ struct tg_conn {
     /* Orthogonal facts, none of them a state of its own. */
     bool closed_owed : 1;        /* authenticate was asked, so `closed` must be, once */
     bool wants_auth_message : 1; /* authenticate said need_message */
-    bool subprotocol : 1;        /* tidegate.v1 was offered */
     bool paused : 1;             /* reading stopped because the inbox is full or a 101 is pending */
     bool receiving : 1;          /* inside tg_ws_feed or the pump: do not enter again */
     bool awaiting_pong : 1;      /* the keepalive timer is the pong deadline */
     bool peer_close_seen : 1;
-    bool ending : 1;      /* a close has begun: later ones change nothing */
-    bool peer_ended : 1;  /* it sent FIN; close once all is written */
+    bool
+        leaving : 1; /* the peer has said good-bye, and what it sent before is not dealt with yet */
+    bool gone : 1;   /* it is leaving and the stream is lost: nothing can be sent */
+    bool ending : 1; /* a close has begun: later ones change nothing */
+    bool peer_ended : 1;  /* it sent FIN, or is lost; close once all is written */
     bool ends_failed : 1; /* closing ends in failed, not closed */
     bool clean : 1;       /* both close frames were exchanged */
     bool fin_wanted : 1;  /* shut down once the outbox is written */
@@ -120,6 +124,11 @@ static inline struct tg_metrics *tg__metrics(const struct tg_conn *conn)
 {
     return conn->hub->metrics;
 }
+/* accepted … reconnecting, whether something can still be sent or not. */
+static inline bool tg__is_up(const struct tg_conn *conn)
+{
+    return conn->lifecycle.state > TG_CONNECTING && conn->lifecycle.state < TG_CLOSING;
+}
 static inline const struct tg_hub_options *tg__options(const struct tg_conn *conn)
 {
     return &conn->hub->options;
@@ -131,6 +140,8 @@ TG_MUST enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream
 TG_MUST enum tg_err tg__move(struct tg_conn *conn, enum tg_state to, const char *reason);
 /* Frees the connection when nothing refers to it any more; the pointer may be gone after. */
 void tg__conn_maybe_free(struct tg_conn *conn);
+
+/* asking.c */
 /* The policy speaks a protocol of its own: the core sends no JSON. */
 bool tg__is_plain(const struct tg_conn *conn);
 /* Asks the upper layer; see hooks.h. data is borrowed. */
@@ -192,7 +203,15 @@ void tg__arm_keepalive(struct tg_conn *conn);
 void tg__arm_expiry(struct tg_conn *conn);
 void tg__heard_from_peer(struct tg_conn *conn);
 
+/* leaving.c */
+/* True: messages of the peer come first, and tg__peer_left when they are done or out of time. */
+TG_MUST bool tg__leave_later(struct tg_conn *conn);
+/* Nothing is left of what the peer sent before it left, or no more of it can be dealt with. */
+bool tg__is_done_leaving(const struct tg_conn *conn);
+
 /* ending.c */
+/* Ends it with the close_code and close_reason that the peer's good-bye has left. */
+void tg__peer_left(struct tg_conn *conn);
 void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t reason_len);
 void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why);
 /* No close handshake is possible: final state now, stream closed. code 0: was no WebSocket yet. */

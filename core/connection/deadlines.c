@@ -2,7 +2,8 @@
  *
  * phase_timer      handshake, authentication and setup deadline; idle_after while ready; the retry of
  *                  `prepare` while degraded; the deadline of the close handshake. One at a time.
- * keepalive_timer  a ping when nothing was heard for ping_interval, then the pong deadline.
+ * keepalive_timer  a ping when nothing was heard for ping_interval, then the pong deadline. leaving.c
+ *                  has it when the peer has said good-bye.
  * expiry_timer     auth_expiring, then the end of the identity.
  *
  * Traffic does not touch the timers, it only stores the time: a timer that fires early sets itself again.

@@ -227,7 +227,7 @@ void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data
             return;
         }
         tg__arm_idle(conn);
-        if (!tg_conn_is_open(conn)) /* lost, when the timer could not be set */
+        if (!tg__is_up(conn)) /* lost, when the timer could not be set */
             return;
     }
     if (kind == TG_WS_TEXT && tg__is_plain(conn))

@@ -1,8 +1,9 @@
 /* ending.c - every way in which a connection ends.
  *
  *   open ──[we close or fail]──> closing ──[peer's close frame | EOF | deadline]──> closed | failed
- *   open ──[peer's close frame]──> closing ──[answered]──> closed
- *   open ──[reset, no pong, no memory]──> failed
+ *   open ──[peer's close frame]──> (leaving.c) ──> closing ──[answered]──> closed
+ *   open ──[FIN, reset]──> (leaving.c) ──> failed
+ *   open ──[no pong, no memory]──> failed
  *   final ──> FIN ──[peer's FIN | deadline]──> stream closed ──> freed
  *
  * I1  Runs end before the close frame is queued, so their last events are still heard.
@@ -20,7 +21,6 @@
 #include "connection/redact.h"
 #include "connection/secure.h"
 
-#define VALUE_SHOWN 64
 #define TAKEN_AT_ONCE ((size_t)128 * 1024) /* what the kernel takes for a peer that reads nothing */
 
 static void end_runs(struct tg_conn *conn)
@@ -30,15 +30,22 @@ static void end_runs(struct tg_conn *conn)
         upper->runs_end(upper->host, conn);
 }
 
-/* Remembers why; the reason is for `closed` and the log and may be lost to a lack of memory. */
+/* The reason is for `closed` and the log and may be lost to a lack of memory. */
+static void note_reason(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
+{
+    reason_len = tg_utf8_cut(reason, reason_len, TG_WS_REASON_MAX);
+    char *copy = tg_strndup(reason, reason_len); /* of the same text, perhaps */
+    tg_free(conn->close_reason);
+    conn->close_reason = copy;
+    conn->close_code = (uint16_t)code;
+}
+
 static void note_end(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
 {
     conn->ending = true;
-    conn->close_code = (uint16_t)code;
+    conn->leaving = false;
     conn->closing_from = conn->lifecycle.state;
-    reason_len = tg_utf8_cut(reason, reason_len, TG_WS_REASON_MAX);
-    tg_free(conn->close_reason);
-    conn->close_reason = tg_strndup(reason, reason_len);
+    note_reason(conn, code, reason, reason_len);
 }
 
 static void stop_timers(struct tg_conn *conn)
@@ -63,6 +70,21 @@ static bool is_still_taking(const struct tg_conn *conn)
            tg__outbox_bytes(conn) <= before - before / 8;
 }
 
+/* What the policy will not see any more. */
+static void drop_inbox(struct tg_conn *conn)
+{
+    size_t count = conn->inbox.count;
+    size_t bytes = conn->inbox.bytes;
+    char id[TG_CONN_ID_SIZE];
+    tg_inbox_fini(&conn->inbox);
+    if (count == 0)
+        return;
+    tg_conn_id_format(&conn->id, id);
+    tg_counter_add(&tg__metrics(conn)->messages_dropped, count);
+    tg_log(TG_LOG_INFO, "conn.messages_dropped", tg_log_str("id", id),
+           tg_log_uint("messages", count), tg_log_uint("bytes", bytes));
+}
+
 static void begin_closing(struct tg_conn *conn, const char *what)
 {
     const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
@@ -70,7 +92,7 @@ static void begin_closing(struct tg_conn *conn, const char *what)
     tg__stop_asking(conn);
     end_runs(conn);
     tg_conn_send_deferred(conn);
-    tg_inbox_fini(&conn->inbox);
+    drop_inbox(conn);
     if (tg__move(conn, TG_CLOSING, what) != TG_ERR_OK ||
         tg_ws_encode_close(&conn->outbox, TG_WS_SERVER, conn->close_code, reason, strlen(reason)) !=
             TG_ERR_OK) {
@@ -120,7 +142,7 @@ static void become_final(struct tg_conn *conn, enum tg_state to, const char *wha
         tg_counter_sub(&tg__metrics(conn)->stuck_now[conn->stuck_in - 1], 1);
     end_runs(conn);
     tg__congestion_end(conn);
-    tg_inbox_fini(&conn->inbox);
+    drop_inbox(conn);
     if (conn->close_code != 0) {
         tg_counter_add(&tg__metrics(conn)->closes[tg_close_slot_of(conn->close_code)], 1);
         log_end(conn, what);
@@ -162,9 +184,18 @@ static void end_connection(struct tg_conn *conn, int code, const char *what, con
                              TG_FAILED, what);
         return;
     }
+    if (conn->gone) { /* there is nobody to tell: the loss stays what ended it */
+        tg__peer_left(conn);
+        return;
+    }
+    bool was_leaving = conn->leaving;
     note_end(conn, code, reason, strlen(reason));
     conn->ends_failed = failed;
     begin_closing(conn, what);
+    if (!was_leaving)
+        return;
+    conn->clean = conn->peer_close_seen;
+    tg__finish(conn, failed ? TG_FAILED : TG_CLOSED, what);
 }
 
 enum tg_err tg_conn_close(struct tg_conn *conn, int code, const char *reason)
@@ -180,19 +211,59 @@ void tg_conn_fail(struct tg_conn *conn, int code, const char *what, const char *
     end_connection(conn, code, what, reason, true);
 }
 
+void tg__peer_left(struct tg_conn *conn)
+{
+    const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
+    note_end(conn, conn->close_code, reason, strlen(reason));
+    if (conn->gone || (!conn->peer_close_seen && tg__outbox_bytes(conn) == 0)) {
+        tg__lose(conn, conn->close_code, "connection lost");
+    } else if (!conn->peer_close_seen) {
+        tg__finish(conn, TG_FAILED, "connection lost"); /* it may still read its answers */
+    } else {
+        conn->clean = true;
+        begin_closing(conn, "the peer closes");
+        tg__finish(conn, TG_CLOSED, "close handshake complete");
+    }
+}
+
 void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
 {
     conn->peer_close_seen = true;
     if (tg_state_is_final(tg_conn_state(conn)))
         return; /* lost while an earlier message of the same read was answered */
-    conn->clean = true;
     if (tg_conn_state(conn) == TG_CLOSING) {
+        conn->clean = true;
         tg__finish(conn, conn->ends_failed ? TG_FAILED : TG_CLOSED, "close handshake complete");
         return;
     }
-    note_end(conn, code, reason, reason_len);
-    begin_closing(conn, "the peer closes");
-    tg__finish(conn, TG_CLOSED, "close handshake complete");
+    note_reason(conn, code, reason, reason_len);
+    if (!conn->leaving && !tg__leave_later(conn))
+        tg__peer_left(conn);
+}
+
+/* Nobody hears what its runs say. Hooks are asked all the same about what it sent before. */
+static void go_on_without_peer(struct tg_conn *conn)
+{
+    conn->gone = true;
+    tg_buffer_fini(&conn->outbox);
+    end_runs(conn);
+    tg__congestion_end(conn);
+}
+
+static void stream_ended_while_up(struct tg_conn *conn, enum tg_err err, const char *why)
+{
+    bool lost = err != TG_ERR_OK;
+    if (!conn->leaving) {
+        note_reason(conn, 1006, why == NULL ? "" : why, why == NULL ? 0 : strlen(why));
+        if (!tg__leave_later(conn)) {
+            conn->gone = lost;
+            tg__peer_left(conn);
+            return;
+        }
+    }
+    if (lost)
+        go_on_without_peer(conn);
+    tg__pump(conn);
 }
 
 void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
@@ -213,11 +284,7 @@ void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
         tell_closed(conn);
         tg_stream_close(conn->stream);
     } else {
-        note_end(conn, 1006, why == NULL ? "" : why, why == NULL ? 0 : strlen(why));
-        if (err == TG_ERR_OK && tg__outbox_bytes(conn) > 0)
-            tg__finish(conn, TG_FAILED, "connection lost"); /* it may still read its answers */
-        else
-            tg__lose(conn, 1006, "connection lost");
+        stream_ended_while_up(conn, err, why);
     }
 }
 
@@ -239,38 +306,7 @@ void tg__on_close_deadline(struct tg_timer *timer)
 void tg__drain(struct tg_conn *conn)
 {
     bool busy = conn->runs > 0 || conn->asking != TG_ASKING_NONE;
-    if (conn->ending || (busy && tg_state_is_operational(tg_conn_state(conn))))
+    if (conn->ending || conn->leaving || (busy && tg_state_is_operational(tg_conn_state(conn))))
         return;
     end_connection(conn, 1001, "drain", "server is shutting down; reconnect", false);
-}
-
-void tg_conn_id_mismatch(struct tg_conn *conn, const char *offered, size_t offered_len,
-                         const char *where)
-{
-    char id[TG_CONN_ID_SIZE];
-    tg_conn_id_format(&conn->id, id);
-    tg_counter_add(&tg__metrics(conn)->connection_id_mismatches, 1);
-    tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
-    tg_log_about(conn, TG_LOG_ERROR, "conn.id_mismatch", tg_log_str("id", id),
-                 tg_log_strn("offered", offered, tg_utf8_cut(offered, offered_len, VALUE_SHOWN)),
-                 tg_log_str("where", where), tg_log_str("policy", conn->policy_version));
-    tg_conn_fail(conn, 1011, "a script offered another connection ID",
-                 "policy tried to replace the connection ID");
-}
-
-void tg_conn_tampered(struct tg_conn *conn, const char *field, const char *actual,
-                      const char *offered)
-{
-    char id[TG_CONN_ID_SIZE];
-    tg_conn_id_format(&conn->id, id);
-    actual = actual == NULL ? "" : actual;
-    offered = offered == NULL ? "" : offered;
-    tg_counter_add(&tg__metrics(conn)->script_tampering, 1);
-    tg_log_about(
-        conn, TG_LOG_ERROR, "conn.tampered", tg_log_str("id", id), tg_log_str("field", field),
-        tg_log_strn("actual", actual, tg_utf8_cut(actual, strlen(actual), VALUE_SHOWN)),
-        tg_log_strn("offered", offered, tg_utf8_cut(offered, strlen(offered), VALUE_SHOWN)),
-        tg_log_str("policy", conn->policy_version));
-    tg_conn_fail(conn, 1011, "a script wrote what the core owns",
-                 "policy wrote a field that the core owns");
 }

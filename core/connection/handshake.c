@@ -117,7 +117,6 @@ static enum tg_err write_switching(struct tg_conn *conn)
     if (err != TG_ERR_OK)
         return err;
     (void)snprintf(extra, sizeof extra, "Tidegate-Connection-Id: %s\r\n%s", id, extensions);
-    conn->subprotocol = subprotocol != NULL;
     return tg_upgrade_accept(&conn->outbox, conn->http, subprotocol, extra);
 }
 

@@ -27,7 +27,8 @@ struct tg_conn;
     X(MESSAGE, "message")                                                                          \
     X(BINARY, "binary")                                                                            \
     X(TEXT, "text")                                                                                \
-    X(CLOSED, "closed")
+    X(CLOSED, "closed")                                                                            \
+    X(MIGRATE, "migrate") /* asked by the upper layer on its own; the connection never does */
 
 enum tg_hook {
 #define X(name, text) TG_HOOK_##name,
@@ -124,6 +125,8 @@ struct tg_conn_upper {
     enum tg_err (*run_cancel)(void *host, struct tg_conn *conn, const char *run_id);
     /* The connection is over: end or detach its runs. tg_conn_runs() is 0 afterwards. */
     void (*runs_end)(void *host, struct tg_conn *conn);
+    /* A last look: its memory goes next. NULL: nobody looks. */
+    void (*conn_over)(void *host, const struct tg_conn *conn);
 };
 
 /* The answer to hook_start. Ignored (and harmless) when the connection does not wait for `hook`. */

@@ -32,7 +32,7 @@ static void all_written(struct tg_conn *conn)
 
 void tg__flush(struct tg_conn *conn)
 {
-    if (conn->stream == NULL || tg_stream_is_writing(conn->stream))
+    if (conn->stream == NULL || conn->gone || tg_stream_is_writing(conn->stream))
         return;
     tg_conn_send_deferred(conn);
     if (conn->outbox.len > 0) {

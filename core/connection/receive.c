@@ -39,7 +39,7 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
 {
     struct tg_conn *conn = ctx;
     const struct tg_hub_options *options = tg__options(conn);
-    if (!tg_conn_is_open(conn))
+    if (!tg__is_up(conn))
         return true; /* closing: read on for the peer's close frame, answer nothing */
     conn->messages_in++;
     tg_counter_add(&tg__metrics(conn)
@@ -104,8 +104,8 @@ static void feed(struct tg_conn *conn, uint8_t *data, size_t len)
     conn->receiving = outer;
     if (err != TG_ERR_OK) {
         /* Nothing it sends can be understood any more, so no close frame is waited for. */
-        conn->peer_close_seen = true;
         tg_conn_fail(conn, fault.code, "bad frame from the peer", fault.why);
+        conn->peer_close_seen = true;
         tg__finish(conn, TG_FAILED, "bad frame from the peer");
         return;
     }
@@ -141,7 +141,7 @@ static bool may_resume(const struct tg_conn *conn)
     const struct tg_hub_options *options = tg__options(conn);
     if (tg_conn_state(conn) == TG_CONNECTING)
         return false;
-    return !tg_conn_is_open(conn) ||
+    return !tg__is_up(conn) ||
            tg_inbox_has_room(&conn->inbox, options->inbox_messages, options->inbox_bytes);
 }
 
@@ -180,6 +180,10 @@ void tg__pump(struct tg_conn *conn)
     while (make_progress(conn)) {
     }
     conn->receiving = false;
+    if (conn->leaving && tg__is_done_leaving(conn))
+        tg__peer_left(conn);
+    if (conn->peer_ended)
+        return;
     if (conn->paused)
         tg_stream_read_stop(conn->stream);
     else if (tg_stream_read_start(conn->stream) != TG_ERR_OK)

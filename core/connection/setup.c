@@ -57,7 +57,7 @@ void tg__setup_start(struct tg_conn *conn)
 {
     tg__arm_phase(conn, tg__options(conn)->auth_timeout_ms, tg__on_setup_deadline);
     tg__arm_keepalive(conn);
-    if (tg_conn_is_open(conn)) /* lost, when a timer could not be set */
+    if (tg__is_up(conn)) /* lost, when a timer could not be set */
         ask_authenticate(conn, NULL, 0);
 }
 
@@ -116,7 +116,7 @@ static void authenticated(struct tg_conn *conn, const struct tg_hook_result *res
            tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version));
     tg__arm_phase(conn, tg__options(conn)->setup_timeout_ms, tg__on_setup_deadline);
     tg__arm_expiry(conn);
-    if (!tg_conn_is_open(conn)) /* lost, when a timer could not be set */
+    if (!tg__is_up(conn)) /* lost, when a timer could not be set */
         return;
     if (tg__hook_defined(conn, TG_HOOK_CREATE_CONTEXT)) {
         tg__ask(conn, TG_HOOK_CREATE_CONTEXT, &(struct tg_hook_input){0});

@@ -5,7 +5,8 @@
  *   socket ──received, ended──> filter ──deliver, end──> owner
  *   socket <──send, send_fin── filter <──write, shutdown── owner
  *
- * A stream begins with the filter that changes nothing (stream.c); TLS puts its own there (tls.c).
+ * A stream begins with the filter that changes nothing (stream.c); TLS puts its own there (tls.c). One
+ * that stands in place of the socket, so that there is none, is in memory_stream.c.
  */
 #ifndef TG_NET_NET_INTERNAL_H
 #define TG_NET_NET_INTERNAL_H
@@ -30,6 +31,13 @@ struct tg_filter {
     void (*closing)(struct tg_stream *stream);
     /* Bytes that the owner has written and the socket was not offered yet. NULL: never any. */
     size_t (*held)(const struct tg_stream *stream);
+    /* Reading is wanted, or no longer. NULL: the socket is told. */
+    void (*reading)(struct tg_stream *stream, bool wanted);
+    /* NULL: the socket knows. */
+    struct tg_address (*peer)(const struct tg_stream *stream);
+    /* As in tls.h. NULL: there is no TLS. */
+    enum tg_err (*describe)(const struct tg_stream *stream, struct tg_buffer *out);
+    enum tg_err (*certificate)(const struct tg_stream *stream, struct tg_buffer *out);
     /* Frees the state, after the last of the above. NULL: there is none. */
     void (*destroy)(void *state);
 };
@@ -65,12 +73,13 @@ struct tg_stream {
     bool writing;
     bool shut;
     bool ended;
+    bool lost;
     bool closing;
 };
 
 /* For filters. To the owner, from the loop only: */
 void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len);
-/* Once; later calls do nothing. */
+/* The end of the peer's side and then, at most, the loss of the rest; other calls do nothing. */
 void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why);
 /* All that was written is with the kernel. */
 void tg__stream_written(struct tg_stream *stream);
@@ -80,6 +89,10 @@ void tg__stream_written(struct tg_stream *stream);
 TG_MUST enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes);
 /* FIN, after what is being sent. Once. */
 void tg__stream_send_fin(struct tg_stream *stream);
+
+/* A stream without a socket: its filter must never send, and has `reading` and `peer`. Takes filter_state. */
+TG_MUST enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
+                                        const struct tg_filter *filter, void *filter_state);
 
 /* A stream over a connected socket. Takes `fd`, also on error. */
 TG_MUST enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd);

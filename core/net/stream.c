@@ -4,7 +4,8 @@
  * one serves all streams of a loop. A tg_stream owns its socket, its filter's state and the bytes that
  * the kernel did not take yet; it is freed in on_handle_closed and nowhere else.
  *
- * I1  After `ended` is set on_read and on_end do not come again; after `closing` only on_closed.
+ * I1  After `ended` is set on_read does not come again, and on_end only to say that all is `lost`; after
+ *     `closing` only on_closed.
  * I2  `unsent` holds memory exactly while a uv_write is under way.
  *
  * A write that fails at once is handed to uv_write all the same: libuv then reports the failure from
@@ -13,10 +14,8 @@
 #include "net/stream.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -155,10 +154,11 @@ void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len)
 
 void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why)
 {
-    if (stream->closing || stream->ended)
+    if (stream->closing || stream->lost || (stream->ended && err == TG_ERR_OK))
         return;
     tg_stream_read_stop(stream);
     stream->ended = true;
+    stream->lost = err != TG_ERR_OK;
     if (stream->callbacks != NULL)
         stream->callbacks->on_end(stream->ctx, err, why);
 }
@@ -196,6 +196,21 @@ void tg__stream_send_fin(struct tg_stream *stream)
     (void)uv_shutdown(&stream->shutdown_request, (uv_stream_t *)&stream->tcp, on_shutdown);
 }
 
+enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
+                                const struct tg_filter *filter, void *filter_state)
+{
+    struct tg_stream *stream = stream_new(net);
+
+    if (stream == NULL) {
+        filter->destroy(filter_state);
+        return TG_ERR_NOMEM;
+    }
+    stream->filter = filter;
+    stream->filter_state = filter_state;
+    *out = stream;
+    return TG_ERR_OK;
+}
+
 enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
 {
     struct tg_stream *stream = stream_new(net);
@@ -229,38 +244,6 @@ struct tg_address tg__address_from(const struct sockaddr_storage *address)
     if (address->ss_family == AF_UNIX)
         return (struct tg_address){.kind = TG_ADDRESS_UNIX};
     return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
-}
-
-enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
-{
-    struct tg_net *net = tg_alloc(sizeof *net);
-
-    if (net == NULL)
-        return TG_ERR_NOMEM;
-    /* libuv writes with write(2): without this a peer that is gone would end the process. */
-    (void)signal(SIGPIPE, SIG_IGN);
-    net->loop = loop;
-    net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
-    net->plain = NULL;
-    net->spare = TG_BUFFER_INIT;
-    *out = net;
-    return TG_ERR_OK;
-}
-
-void tg_net_destroy(struct tg_net *net)
-{
-    if (net == NULL)
-        return;
-    if (net->spare_fd != -1)
-        close(net->spare_fd);
-    tg_free(net->plain);
-    tg_buffer_fini(&net->spare);
-    tg_free(net);
-}
-
-struct uv_loop_s *tg_net_loop(const struct tg_net *net)
-{
-    return net->loop;
 }
 
 void tg_stream_bind(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks,
@@ -303,7 +286,9 @@ enum tg_err tg_stream_read_start(struct tg_stream *stream)
         return TG_ERR_CLOSED;
     if (stream->reading)
         return TG_ERR_OK;
-    if (uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) != 0)
+    if (stream->filter->reading != NULL)
+        stream->filter->reading(stream, true);
+    else if (uv_read_start((uv_stream_t *)&stream->tcp, on_alloc, on_read) != 0)
         return TG_ERR_SYS;
     stream->reading = true;
     return TG_ERR_OK;
@@ -314,7 +299,10 @@ void tg_stream_read_stop(struct tg_stream *stream)
     if (!stream->reading)
         return;
     stream->reading = false;
-    (void)uv_read_stop((uv_stream_t *)&stream->tcp); /* always 0 */
+    if (stream->filter->reading != NULL)
+        stream->filter->reading(stream, false);
+    else
+        (void)uv_read_stop((uv_stream_t *)&stream->tcp); /* always 0 */
 }
 
 enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes)
@@ -374,6 +362,8 @@ struct tg_address tg_stream_peer(const struct tg_stream *stream)
     struct sockaddr_storage address;
     int len = (int)sizeof address;
 
+    if (stream->filter->peer != NULL)
+        return stream->filter->peer(stream);
     if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0)
         return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
     return tg__address_from(&address);

@@ -32,7 +32,8 @@ struct tg_stream_callbacks {
     /* Bytes from the peer, valid until return; the callee may change them (unmasking in place). */
     void (*on_read)(void *ctx, uint8_t *data, size_t len);
     /* The peer ended its side (TG_ERR_OK) or the connection is lost (TG_ERR_SYS; `why` is a short
-     * text such as "connection reset by peer"). No on_read follows. */
+     * text such as "connection reset by peer"). No on_read follows. Once each at most: what is written to a
+     * peer that ended its side may still be lost. */
     void (*on_end)(void *ctx, enum tg_err err, const char *why);
     /* All bytes that tg_stream_write was given are with the kernel. Only when it did not return
      * with them all written. */

@@ -11,6 +11,8 @@
  */
 #include "net/timer.h"
 
+#include <assert.h>
+
 #include <uv.h>
 
 #include "base/memory.h"
@@ -23,6 +25,8 @@ struct tg_timers {
     size_t count;
     size_t capacity;
     uint64_t armed_ms; /* what the loop timer is set to; UINT64_MAX: not armed */
+    uint64_t manual_now_ms;
+    bool manual; /* there is no loop, and `handle` is not used */
     bool firing;
     bool closing;
 };
@@ -80,7 +84,7 @@ static void on_fire(uv_timer_t *handle);
 /* Restores I3. Nothing to do in a callback: on_fire does it once at its end. */
 static void rearm(struct tg_timers *timers)
 {
-    if (timers->firing || timers->closing)
+    if (timers->firing || timers->closing || timers->manual)
         return;
     if (timers->count == 0) {
         uv_timer_stop(&timers->handle);
@@ -112,12 +116,15 @@ static void on_fire(uv_timer_t *handle)
     rearm(timers);
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void free_memory(struct tg_timers *timers)
 {
-    struct tg_timers *timers = handle->data;
-
     tg_free(timers->heap);
     tg_free(timers);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    free_memory(handle->data);
 }
 
 enum tg_err tg_timers_create(struct tg_timers **out, struct uv_loop_s *loop)
@@ -133,6 +140,43 @@ enum tg_err tg_timers_create(struct tg_timers **out, struct uv_loop_s *loop)
     return TG_ERR_OK;
 }
 
+enum tg_err tg_timers_create_manual(struct tg_timers **out, uint64_t now_ms)
+{
+    struct tg_timers *timers = tg_calloc(1, sizeof *timers);
+
+    if (timers == NULL)
+        return TG_ERR_NOMEM;
+    timers->manual = true;
+    timers->manual_now_ms = now_ms;
+    *out = timers;
+    return TG_ERR_OK;
+}
+
+bool tg_timers_next_due(const struct tg_timers *timers, uint64_t *due_ms)
+{
+    if (timers->count == 0)
+        return false;
+    *due_ms = timers->heap[0]->due_ms;
+    return true;
+}
+
+void tg_timers_set_now(struct tg_timers *timers, uint64_t now_ms)
+{
+    assert(timers->manual && now_ms >= timers->manual_now_ms);
+    timers->manual_now_ms = now_ms;
+}
+
+bool tg_timers_fire(struct tg_timers *timers)
+{
+    assert(timers->manual);
+    if (timers->count == 0 || timers->heap[0]->due_ms > timers->manual_now_ms)
+        return false;
+    struct tg_timer *timer = timers->heap[0];
+    remove_at(timers, 0);
+    timer->fn(timer);
+    return true;
+}
+
 void tg_timers_destroy(struct tg_timers *timers)
 {
     if (timers == NULL || timers->closing)
@@ -142,18 +186,22 @@ void tg_timers_destroy(struct tg_timers *timers)
     for (size_t i = 0; i < timers->count; i++)
         timers->heap[i]->position = 0;
     timers->count = 0;
+    if (timers->manual) {
+        free_memory(timers);
+        return;
+    }
     uv_close((uv_handle_t *)&timers->handle, on_handle_closed);
 }
 
 uint64_t tg_timers_now_ms(const struct tg_timers *timers)
 {
-    return uv_now(timers->handle.loop);
+    return timers->manual ? timers->manual_now_ms : uv_now(timers->handle.loop);
 }
 
 enum tg_err tg_timer_start(struct tg_timers *timers, struct tg_timer *timer, uint64_t delay_ms,
                            tg_timer_fn fn)
 {
-    uint64_t now_ms = uv_now(timers->handle.loop);
+    uint64_t now_ms = tg_timers_now_ms(timers);
 
     if (timers->closing)
         return TG_ERR_CLOSED;

@@ -21,13 +21,21 @@ typedef void (*tg_timer_fn)(struct tg_timer *timer);
 
 /* Embedded by the owner; zero-initialise. The owner is reached with TG_CONTAINER_OF. */
 struct tg_timer {
-    uint64_t due_ms; /* on the loop's clock */
+    uint64_t due_ms; /* on the clock of its tg_timers */
     tg_timer_fn fn;
     size_t position; /* 1-based place in the heap; 0: not running */
 };
 
 TG_MUST enum tg_err tg_timers_create(struct tg_timers **out, struct uv_loop_s *loop);
-/* No timer fires after this. Memory is freed when the loop has run the close callback. */
+/* The same without a loop, for simulations: time is what it is set to, and due timers wait to be fired. */
+TG_MUST enum tg_err tg_timers_create_manual(struct tg_timers **out, uint64_t now_ms);
+/* When the first of them is due; false: none runs. Manual only, as the two below. */
+bool tg_timers_next_due(const struct tg_timers *timers, uint64_t *due_ms);
+void tg_timers_set_now(struct tg_timers *timers, uint64_t now_ms); /* never back */
+/* Fires the first one if it is due; false: none is. */
+bool tg_timers_fire(struct tg_timers *timers);
+/* No timer fires after this. Memory is freed when the loop has run the close callback, without a
+ * loop at once. */
 void tg_timers_destroy(struct tg_timers *timers);
 
 /* The loop's monotonic clock: cached once per loop iteration. */

@@ -4,13 +4,10 @@
  *        └──────────────[any error, plain HTTP]──────────> failed <──┘
  *
  * The library sees memory only: it reads from the bytes that the socket just gave, and what it writes
- * gathers in `out`, which leaves in one piece when the library has nothing more to say. What the owner
- * writes waits in `plain` while the handshake lasts or the socket is full, so that a client that reads
- * slowly costs one copy and not two.
+ * gathers in `out`, which leaves in one piece when the library has nothing more to say (tls_out.c).
  *
  * All that one read of the socket decodes to is delivered at once, so that a stream that stops reading
- * from inside on_read has nothing left over. `out` borrows its memory from the loop: between two
- * events a session at rest has none.
+ * from inside on_read has nothing left over.
  *
  * I1  The owner is called from `received`, `ended` and `sent` only, never from inside its own calls.
  * I2  After `failed` nothing is encoded or decoded; an alert that says why is sent before.
@@ -27,18 +24,6 @@
 
 /* All that one read can decode to: its bytes, and a record of which the end came with them. */
 #define PLAIN_SIZE (2 * TG_NET_READ_SIZE)
-/* Encoded at a time: what the socket does not take is not encoded yet. */
-#define CHUNK (64 * 1024)
-#define SPARE_MAX (CHUNK + CHUNK / 4)
-
-static int on_send(void *ctx, const unsigned char *data, size_t len)
-{
-    struct tg_tls *tls = ctx;
-
-    if (tg_buffer_append(&tls->out, data, len) != TG_ERR_OK)
-        return MBEDTLS_ERR_SSL_ALLOC_FAILED;
-    return (int)len;
-}
 
 static int on_receive(void *ctx, unsigned char *out, size_t len)
 {
@@ -53,89 +38,6 @@ static int on_receive(void *ctx, unsigned char *out, size_t len)
     tls->in_len -= len;
     return (int)len;
 }
-
-/* --- out --------------------------------------------------------------------------------------------- */
-
-static void borrow_room(struct tg_stream *stream, struct tg_tls *tls)
-{
-    if (tls->out.capacity > 0)
-        return;
-    tls->out = stream->net->spare;
-    stream->net->spare = TG_BUFFER_INIT;
-}
-
-static void return_room(struct tg_stream *stream, struct tg_tls *tls)
-{
-    if (tls->out.len > 0)
-        return;
-    if (stream->net->spare.capacity == 0 && tls->out.capacity <= SPARE_MAX)
-        stream->net->spare = tls->out;
-    else
-        tg_buffer_fini(&tls->out);
-    tls->out = TG_BUFFER_INIT;
-}
-
-static bool is_idle(const struct tg_stream *stream, const struct tg_tls *tls)
-{
-    return !stream->writing && tls->out.len == 0 && tls->plain.len == 0;
-}
-
-static enum tg_err send_out(struct tg_stream *stream, struct tg_tls *tls)
-{
-    if (stream->writing || tls->out.len == 0)
-        return TG_ERR_OK;
-    return tg__stream_send(stream, &tls->out);
-}
-
-/* Moves up to CHUNK bytes from `plain` to `out`. */
-static enum tg_err encode_some(struct tg_tls *tls)
-{
-    size_t left = tls->plain.len < CHUNK ? tls->plain.len : CHUNK;
-
-    while (left > 0) {
-        int n = mbedtls_ssl_write(&tls->ssl, tg_buffer_head(&tls->plain), left);
-        if (tg__tls_is_nothing(n))
-            continue;
-        if (n <= 0)
-            return n == MBEDTLS_ERR_SSL_ALLOC_FAILED ? TG_ERR_NOMEM : TG_ERR_PROTO;
-        tg_buffer_consume(&tls->plain, (size_t)n, 0);
-        left -= (size_t)n;
-    }
-    return TG_ERR_OK;
-}
-
-static void say_bye(struct tg_tls *tls)
-{
-    if (!tls->established || tls->failed || tls->bye_said)
-        return;
-    tls->bye_said = true;
-    (void)mbedtls_ssl_close_notify(&tls->ssl); /* the FIN that follows says the same */
-}
-
-/* Encodes and sends until the socket is full or there is nothing more, then FIN when it is wanted. */
-static enum tg_err push_out(struct tg_stream *stream, struct tg_tls *tls)
-{
-    enum tg_err err = TG_ERR_OK;
-
-    borrow_room(stream, tls);
-    while (err == TG_ERR_OK && !stream->writing) {
-        err = send_out(stream, tls);
-        if (err != TG_ERR_OK || stream->writing || tls->plain.len == 0 || !tls->established ||
-            tls->failed)
-            break;
-        err = encode_some(tls);
-    }
-    if (err == TG_ERR_OK && tls->fin_wanted && is_idle(stream, tls)) {
-        say_bye(tls);
-        err = send_out(stream, tls);
-        tls->fin_wanted = false;
-        tg__stream_send_fin(stream);
-    }
-    return_room(stream, tls);
-    return err;
-}
-
-/* --- in ---------------------------------------------------------------------------------------------- */
 
 static void fail(struct tg_stream *stream, struct tg_tls *tls, enum tg_err err, const char *why)
 {
@@ -196,7 +98,7 @@ static void refuse_http(struct tg_stream *stream, struct tg_tls *tls)
                                "this port speaks TLS; use https:// or wss://\r\n";
 
     if (tg_buffer_append(&tls->out, hint, sizeof hint - 1) == TG_ERR_OK)
-        (void)send_out(stream, tls); /* the end follows, whatever came of it */
+        (void)tg__tls_send_out(stream, tls); /* the end follows, whatever came of it */
     fail(stream, tls, TG_ERR_PROTO, "plain HTTP on a TLS port");
 }
 
@@ -229,7 +131,7 @@ static void take(struct tg_stream *stream, struct tg_tls *tls, const uint8_t *da
     tls->begun = true;
     tls->in = data;
     tls->in_len = len;
-    borrow_room(stream, tls);
+    tg__tls_borrow_room(stream, tls);
     if (!tls->established)
         result = shake_hands(tls);
     if (result == 0 && !is_right_server(tls)) {
@@ -241,12 +143,12 @@ static void take(struct tg_stream *stream, struct tg_tls *tls, const uint8_t *da
     tls->in_len = 0;
     tls->failed =
         result != MBEDTLS_ERR_SSL_WANT_READ && result != MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY;
-    enum tg_err err = push_out(stream, tls);
+    enum tg_err err = tg__tls_push_out(stream, tls);
     if (plain_len > 0)
         tg__stream_deliver(stream, stream->net->plain, plain_len);
     if (err != TG_ERR_OK)
         fail(stream, tls, err, tg_err_text(err));
-    if (tls->written_owed && is_idle(stream, tls)) {
+    if (tls->written_owed && tg__tls_is_idle(stream, tls)) {
         tls->written_owed = false;
         tg__stream_written(stream);
     }
@@ -283,64 +185,17 @@ static void tls_ended(struct tg_stream *stream)
 static void tls_sent(struct tg_stream *stream)
 {
     struct tg_tls *tls = stream->filter_state;
-    enum tg_err err = push_out(stream, tls);
+    enum tg_err err = tg__tls_push_out(stream, tls);
 
     if (err != TG_ERR_OK) {
         fail(stream, tls, err, tg_err_text(err));
-    } else if (is_idle(stream, tls)) {
+    } else if (tg__tls_is_idle(stream, tls)) {
         tls->written_owed = false;
         tg__stream_written(stream);
     }
 }
 
 /* --- the owner --------------------------------------------------------------------------------------- */
-
-static enum tg_err tls_write(struct tg_stream *stream, struct tg_buffer *bytes)
-{
-    struct tg_tls *tls = stream->filter_state;
-
-    if (tls->failed)
-        return TG_ERR_CLOSED;
-    tg_buffer_fini(&tls->plain);
-    tls->plain = *bytes;
-    *bytes = TG_BUFFER_INIT;
-    enum tg_err err = push_out(stream, tls);
-    tls->written_owed = !is_idle(stream, tls);
-    if (err != TG_ERR_OK) {
-        tls->failed = true;
-        tg_buffer_fini(&tls->plain);
-    }
-    return err;
-}
-
-static void tls_shutdown(struct tg_stream *stream)
-{
-    struct tg_tls *tls = stream->filter_state;
-
-    tls->fin_wanted = true;
-    if (push_out(stream, tls) != TG_ERR_OK)
-        tls->failed = true; /* there is no connection any more, which the read side reports */
-}
-
-static void tls_closing(struct tg_stream *stream)
-{
-    struct tg_tls *tls = stream->filter_state;
-
-    if (stream->writing || tls->plain.len > 0)
-        return;
-    borrow_room(stream, tls);
-    say_bye(tls);
-    if (send_out(stream, tls) != TG_ERR_OK)
-        tls->failed = true;
-    return_room(stream, tls);
-}
-
-static size_t tls_held(const struct tg_stream *stream)
-{
-    const struct tg_tls *tls = stream->filter_state;
-
-    return tls->plain.len + tls->out.len;
-}
 
 static void tls_destroy(void *state)
 {
@@ -354,14 +209,42 @@ static void tls_destroy(void *state)
     tg_free(tls);
 }
 
+static enum tg_err tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
+{
+    const struct tg_tls *tls = stream->filter_state;
+    struct tg_json_writer w = tg_json_writer_on(out);
+    char cipher[TG__TLS_CIPHER_SIZE];
+
+    tg__tls_cipher_name(mbedtls_ssl_get_ciphersuite(&tls->ssl), cipher);
+    tg_json_begin_object(&w);
+    tg_json_member_str(&w, "version", mbedtls_ssl_get_version(&tls->ssl));
+    tg_json_member_str(&w, "cipher", cipher);
+    if (tls->server_name != NULL)
+        tg_json_member_str(&w, "server_name", tls->server_name);
+    tg_json_end_object(&w);
+    return tg_json_writer_failed(&w) ? TG_ERR_NOMEM : TG_ERR_OK;
+}
+
+static enum tg_err tls_certificate(const struct tg_stream *stream, struct tg_buffer *out)
+{
+    const struct tg_tls *tls = stream->filter_state;
+    const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&tls->ssl);
+
+    if (certificate == NULL || mbedtls_ssl_get_verify_result(&tls->ssl) != 0)
+        return TG_ERR_OK;
+    return tg__tls_write_certificate(certificate, out);
+}
+
 static const struct tg_filter filter = {
     .received = tls_received,
     .ended = tls_ended,
     .sent = tls_sent,
-    .write = tls_write,
-    .shutdown = tls_shutdown,
-    .closing = tls_closing,
-    .held = tls_held,
+    .write = tg__tls_write,
+    .shutdown = tg__tls_shutdown,
+    .closing = tg__tls_closing,
+    .held = tg__tls_held,
+    .describe = tls_describe,
+    .certificate = tls_certificate,
     .destroy = tls_destroy,
 };
 
@@ -379,7 +262,7 @@ enum tg_err tg_stream_start_tls(struct tg_stream *stream, struct tg_tls_config *
         tls_destroy(tls);
         return TG_ERR_NOMEM;
     }
-    mbedtls_ssl_set_bio(&tls->ssl, tls, on_send, on_receive, NULL);
+    mbedtls_ssl_set_bio(&tls->ssl, tls, tg__tls_on_send, on_receive, NULL);
     tg__tls_set_owner(&tls->ssl, tls);
     stream->filter = &filter;
     stream->filter_state = tls;
@@ -413,9 +296,9 @@ enum tg_err tg_stream_start_tls_client(struct tg_stream *stream, struct tg_tls_c
     err = name_server(tls, host);
     if (err != TG_ERR_OK)
         return err;
-    borrow_room(stream, tls);
+    tg__tls_borrow_room(stream, tls);
     int result = shake_hands(tls);
-    err = push_out(stream, tls);
+    err = tg__tls_push_out(stream, tls);
     return result == MBEDTLS_ERR_SSL_WANT_READ ? err : TG_ERR_NOMEM;
 }
 
@@ -423,7 +306,7 @@ void tg_stream_hold_tls(struct tg_stream *stream)
 {
     struct tg_tls *tls = stream->filter_state;
 
-    assert(tg_stream_has_tls(stream) && !tls->begun);
+    assert(stream->filter == &filter && !tls->begun);
     tls->on_hold = true;
 }
 
@@ -438,38 +321,22 @@ void tg_stream_release_tls(struct tg_stream *stream, size_t rest)
 
 bool tg_stream_has_tls(const struct tg_stream *stream)
 {
-    return stream->filter == &filter;
+    return stream->filter->describe != NULL;
 }
 
 bool tg_stream_is_handshaking(const struct tg_stream *stream)
 {
     const struct tg_tls *tls = stream->filter_state;
 
-    return tg_stream_has_tls(stream) && !tls->established;
+    return stream->filter == &filter && !tls->established;
 }
 
 enum tg_err tg_stream_tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    const struct tg_tls *tls = stream->filter_state;
-    struct tg_json_writer w = tg_json_writer_on(out);
-    char cipher[TG__TLS_CIPHER_SIZE];
-
-    tg__tls_cipher_name(mbedtls_ssl_get_ciphersuite(&tls->ssl), cipher);
-    tg_json_begin_object(&w);
-    tg_json_member_str(&w, "version", mbedtls_ssl_get_version(&tls->ssl));
-    tg_json_member_str(&w, "cipher", cipher);
-    if (tls->server_name != NULL)
-        tg_json_member_str(&w, "server_name", tls->server_name);
-    tg_json_end_object(&w);
-    return tg_json_writer_failed(&w) ? TG_ERR_NOMEM : TG_ERR_OK;
+    return stream->filter->describe(stream, out);
 }
 
 enum tg_err tg_stream_tls_peer_certificate(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    const struct tg_tls *tls = stream->filter_state;
-    const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&tls->ssl);
-
-    if (certificate == NULL || mbedtls_ssl_get_verify_result(&tls->ssl) != 0)
-        return TG_ERR_OK;
-    return tg__tls_write_certificate(certificate, out);
+    return stream->filter->certificate(stream, out);
 }

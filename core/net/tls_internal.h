@@ -59,6 +59,21 @@ struct tg_tls {
 /* For the library, from the system: no state, no lock. */
 int tg__tls_random(void *ctx, unsigned char *out, size_t len);
 
+/* tls_out.c */
+
+int tg__tls_on_send(void *ctx, const unsigned char *data, size_t len); /* for the library */
+/* Memory for `out`, before the library may write; tg__tls_push_out gives it back. */
+void tg__tls_borrow_room(struct tg_stream *stream, struct tg_tls *tls);
+bool tg__tls_is_idle(const struct tg_stream *stream, const struct tg_tls *tls);
+enum tg_err tg__tls_send_out(struct tg_stream *stream, struct tg_tls *tls);
+/* Encodes and sends until the socket is full or there is nothing more, then FIN when it is wanted. */
+TG_MUST enum tg_err tg__tls_push_out(struct tg_stream *stream, struct tg_tls *tls);
+/* For the owner: see struct tg_filter. */
+TG_MUST enum tg_err tg__tls_write(struct tg_stream *stream, struct tg_buffer *bytes);
+void tg__tls_shutdown(struct tg_stream *stream);
+void tg__tls_closing(struct tg_stream *stream);
+size_t tg__tls_held(const struct tg_stream *stream);
+
 /* tls_files.c */
 
 /* A file as the library's parsers want it: with a NUL, which counts. Zero-initialised. */

@@ -64,7 +64,14 @@ struct tg_config {
     uint64_t runs_max_per_connection, runs_timeout_ms;
     enum tg_run_on_disconnect runs_on_disconnect;
     uint64_t script_cpu_budget_ms, script_wall_budget_ms, script_memory;
+    uint64_t http_timeout_ms, http_connect_timeout_ms, http_idle_timeout_ms;
+    uint64_t http_max_response, http_max_connections, http_max_connections_per_host;
+    bool http_private_addresses;
+    struct tg_strings http_allowed_hosts;
+    char *http_ca_file; /* or NULL */
+    uint64_t kv_memory, kv_max_value;
     uint64_t reload_drain_timeout_ms, reload_max_generations;
+    bool watch;
     uint64_t drain_timeout_ms;
     bool strict;
     struct tg_strings tls_certificates, tls_keys; /* files, pairs in order */

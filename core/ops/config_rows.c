@@ -70,7 +70,7 @@
     X("limits.pong_timeout", pong_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,        \
       "A ping that is not answered within this time ends the connection.")                         \
     X("limits.close_timeout", close_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX, NULL,       \
-      "How long the peer may take to answer a close.")                                             \
+      "How long the peer may take to answer a close, and its last messages to be heard.")          \
     X("limits.max_message", max_message, SIZE, "SIZE", "1MiB", 128, GIB, NULL,                     \
       "Largest message from a client, all its fragments together.")                                \
     X("limits.max_header", max_header, SIZE, "SIZE", "16KiB", 512, MIB, NULL,                      \
@@ -129,10 +129,37 @@
       "Longest hook call, waiting included.")                                                      \
     X("script.memory", script_memory, SIZE, "SIZE", "64MiB", MIB, 1024 * GIB, NULL,                \
       "Memory of the policy on each worker.")                                                      \
+    X("http.timeout", http_timeout_ms, DURATION, "DURATION", "30s", 1, MS_MAX, NULL,               \
+      "Of scripts' HTTP requests: longest time for the whole answer, streams apart.")              \
+    X("http.connect_timeout", http_connect_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX,      \
+      NULL, "Longest time to a connection, TLS included.")                                         \
+    X("http.idle_timeout", http_idle_timeout_ms, DURATION, "DURATION", "60s", 1, MS_MAX, NULL,     \
+      "Longest silence of a server whose answer is read as a stream.")                             \
+    X("http.max_response", http_max_response, SIZE, "SIZE", "8MiB", KIB, GIB, NULL,                \
+      "Largest body of an answer, decoded; of a stream, its largest line or event.")               \
+    X("http.max_connections", http_max_connections, COUNT, "NUMBER|unlimited", "1024", 0,          \
+      UINT64_C(1000000), "unlimited",                                                              \
+      "Connections to other servers, of each worker; more requests wait for one.")                 \
+    X("http.max_connections_per_host", http_max_connections_per_host, COUNT, "NUMBER|unlimited",   \
+      "256", 0, UINT64_C(1000000), "unlimited",                                                    \
+      "Those to one host and port. Over HTTP/2 one carries many requests.")                        \
+    X("http.private_addresses", http_private_addresses, BOOL, "true|false", "true", 0, 1, NULL,    \
+      "Whether scripts may reach loopback, private and other addresses that are not public. Off "  \
+      "where others can say which URL a script fetches.")                                          \
+    X("http.allowed_hosts", http_allowed_hosts, NAMES, "HOST,...", "", 0, 0, NULL,                 \
+      "Hosts that scripts may reach: api.example, *.example, api.example:8443. Empty: any.")       \
+    X("http.ca_file", http_ca_file, TEXT, "FILE", "", 0, 0, NULL,                                  \
+      "CAs (PEM) that other servers' certificates must come from, in place of the system's.")      \
+    X("kv.memory", kv_memory, SIZE, "SIZE", "32MiB", MIB, 1024 * GIB, NULL,                        \
+      "Memory of the store that scripts share; what was used longest ago goes when it is full.")   \
+    X("kv.max_value", kv_max_value, SIZE, "SIZE", "64KiB", 64, MIB / 2, NULL,                      \
+      "Largest value in it, encoded.")                                                             \
     X("reload.drain_timeout", reload_drain_timeout_ms, DURATION, "DURATION", "60s", 0, MS_MAX,     \
       NULL, "How long calls under way may finish on the old policy after a reload.")               \
     X("reload.max_generations", reload_max_generations, COUNT, "NUMBER", "4", 2, 64, NULL,         \
-      "Versions of the policy that may be alive at a time; more reloads are refused.")             \
+      "Versions of the policy that may be alive at a time; a reload beyond ends the oldest.")      \
+    X("watch", watch, BOOL, "true|false", "false", 0, 1, NULL,                                     \
+      "Reload the policy when one of its files changes; also --watch.")                            \
     X("log.level", log_level, LOG_LEVEL, "error|warn|info|debug", "info", 0, 0, NULL,              \
       "Least important level that is logged.")                                                     \
     X("log.format", log_format, LOG_FORMAT, "text|json", "text", 0, 0, NULL,                       \

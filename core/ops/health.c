@@ -1,7 +1,6 @@
 /* health.c - the body of GET /health: worker shards summed up, beside the facts that app/ knows. */
 #include "ops/health.h"
 
-#include "base/clock.h"
 #include "base/json_writer.h"
 
 struct totals {
@@ -13,6 +12,7 @@ struct totals {
     uint64_t invalid;
     uint64_t invalid_day;
     uint64_t mismatches;
+    uint64_t runs;
 };
 
 static void add_shard(struct totals *totals, const struct tg_metrics *shard,
@@ -22,6 +22,8 @@ static void add_shard(struct totals *totals, const struct tg_metrics *shard,
         totals->states[i] += tg_counter_get(&shard->states[i]);
     for (size_t i = 0; i < facts->setup_state_count; i++)
         totals->stuck_setup += tg_counter_get(&shard->stuck_now[i]);
+    for (size_t i = 0; i < tg_metrics_agents_used(shard); i++)
+        totals->runs += tg_counter_get(&shard->agents[i].running);
     totals->stuck_connecting += tg_counter_get(&shard->stuck_now[facts->connecting_state]);
     totals->attempted += tg_counter_get(&shard->transitions_attempted);
     totals->invalid += tg_counter_get(&shard->invalid_transitions);
@@ -40,29 +42,23 @@ static double success_rate(const struct totals *totals)
     return 1.0 - (double)totals->invalid / (double)totals->attempted;
 }
 
-static void write_time(struct tg_json_writer *w, const char *key, uint64_t wall_ms)
-{
-    char text[TG_CLOCK_RFC3339_SIZE];
-
-    tg_clock_rfc3339(wall_ms, text);
-    tg_json_member_str(w, key, text);
-}
-
 static void write_policy(struct tg_json_writer *w, const struct tg_health_facts *facts)
 {
     tg_json_key(w, "policy");
     tg_json_begin_object(w);
     tg_json_member_str(w, "version", facts->policy_version);
     tg_json_member_str(w, "path", facts->policy_path);
-    write_time(w, "loaded_at", facts->policy_loaded_at_ms);
+    tg_json_member_time(w, "loaded_at", facts->policy_loaded_at_ms);
+    tg_json_member_str(w, "previous", facts->policy_previous);
     tg_json_key(w, "last_reload");
     if (facts->last_reload_result == NULL) {
         tg_json_null(w);
     } else {
         tg_json_begin_object(w);
         tg_json_member_str(w, "result", facts->last_reload_result);
+        tg_json_member_str(w, "why", facts->last_reload_why);
         tg_json_member_str(w, "error", facts->last_reload_error);
-        write_time(w, "at", facts->last_reload_at_ms);
+        tg_json_member_time(w, "at", facts->last_reload_at_ms);
         tg_json_end_object(w);
     }
     tg_json_end_object(w);
@@ -79,6 +75,7 @@ static void write_websocket(struct tg_json_writer *w, const struct totals *total
     for (size_t i = 0; i < TG_METRICS_STATES; i++)
         tg_json_member_uint(w, facts->state_names[i], totals->states[i]);
     tg_json_end_object(w);
+    tg_json_member_uint(w, "runs", totals->runs);
     tg_json_member_uint(w, "stuck_in_connecting", totals->stuck_connecting);
     tg_json_member_uint(w, "stuck_in_setup", totals->stuck_setup);
     tg_json_member_real(w, "state_transition_success_rate", success_rate(totals));

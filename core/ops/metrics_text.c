@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "net/http_client.h"
+
+_Static_assert(TG_METRICS_HTTP_OUTCOMES == TG_FETCH_OUTCOMES + 1, "the last is \"cancelled\"");
 
 /* What the writers below share. The first error stays and stops all further writing. */
 struct page {
@@ -194,14 +197,16 @@ static void write_compression(struct page *page)
     }
 }
 
-static void write_histogram(struct page *page, size_t hook)
+/* `labels`: `hook="authenticate"`, or "". Nothing when nothing was observed. */
+static void write_histogram(struct page *page, const char *metric, const char *labels,
+                            const struct tg_histogram *first)
 {
-    const char *name = page->labels->hooks[hook];
     uint64_t counts[TG_METRICS_BUCKETS + 1];
     uint64_t total = 0;
+    bool labelled = labels[0] != '\0';
 
     for (size_t i = 0; i <= TG_METRICS_BUCKETS; i++) {
-        counts[i] = SUM_OF(page, page->shards[0]->hook_duration[hook].buckets[i]);
+        counts[i] = SUM_OF(page, first->buckets[i]);
         total += counts[i];
     }
     if (total == 0)
@@ -209,15 +214,16 @@ static void write_histogram(struct page *page, size_t hook)
     total = 0;
     for (size_t i = 0; i < TG_METRICS_BUCKETS; i++) {
         total += counts[i];
-        EMIT(page, "tidegate_hook_duration_seconds_bucket{hook=\"%s\",le=\"%.10g\"} %" PRIu64 "\n",
-             name, (double)tg_metrics_bucket_us[i] / 1e6, total);
+        EMIT(page, "tidegate_%s_bucket{%s%sle=\"%.10g\"} %" PRIu64 "\n", metric, labels,
+             labelled ? "," : "", (double)tg_metrics_bucket_us[i] / 1e6, total);
     }
     total += counts[TG_METRICS_BUCKETS];
-    EMIT(page, "tidegate_hook_duration_seconds_bucket{hook=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name,
-         total);
-    EMIT(page, "tidegate_hook_duration_seconds_sum{hook=\"%s\"} %.6f\n", name,
-         (double)SUM_OF(page, page->shards[0]->hook_duration[hook].sum_us) / 1e6);
-    EMIT(page, "tidegate_hook_duration_seconds_count{hook=\"%s\"} %" PRIu64 "\n", name, total);
+    EMIT(page, "tidegate_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", metric, labels,
+         labelled ? "," : "", total);
+    EMIT(page, "tidegate_%s_sum%s%s%s %.6f\n", metric, labelled ? "{" : "", labels,
+         labelled ? "}" : "", (double)SUM_OF(page, first->sum_us) / 1e6);
+    EMIT(page, "tidegate_%s_count%s%s%s %" PRIu64 "\n", metric, labelled ? "{" : "", labels,
+         labelled ? "}" : "", total);
 }
 
 static void write_hooks(struct page *page)
@@ -225,8 +231,11 @@ static void write_hooks(struct page *page)
     const char *const names[2] = {"hook", "outcome"};
 
     family(page, "hook_duration_seconds", "histogram", "Time that hooks of the policy took.");
-    for (size_t i = 0; i < TG_METRICS_HOOKS; i++)
-        write_histogram(page, i);
+    for (size_t i = 0; i < TG_METRICS_HOOKS; i++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "hook=\"%s\"", page->labels->hooks[i]);
+        write_histogram(page, "hook_duration_seconds", labels, &page->shards[0]->hook_duration[i]);
+    }
     family(page, "hook_outcomes_total", "counter", "How hook calls ended.");
     for (size_t i = 0; i < TG_METRICS_HOOKS; i++) {
         for (size_t j = 0; j < TG_METRICS_HOOK_OUTCOMES; j++) {
@@ -316,6 +325,60 @@ static void write_runs(struct page *page)
     each_agent(page, write_agent_outcomes);
 }
 
+static void write_http(struct page *page)
+{
+    family(page, "http_requests_total", "counter", "HTTP requests of scripts, by how they ended.");
+    for (size_t i = 0; i < TG_METRICS_HTTP_OUTCOMES; i++) {
+        uint64_t n = SUM_OF(page, page->shards[0]->http_requests[i]);
+        if (n > 0)
+            row1(page, "http_requests_total", "outcome",
+                 i < TG_FETCH_OUTCOMES ? tg_fetch_outcome_names[i] : "cancelled", n);
+    }
+    family(page, "http_in_flight", "gauge", "HTTP requests of scripts under way.");
+    EMIT(page, "tidegate_http_in_flight %" PRIu64 "\n", SUM(page, http_in_flight));
+    family(page, "http_duration_seconds", "histogram",
+           "Time from an HTTP request of a script to the end of its answer.");
+    write_histogram(page, "http_duration_seconds", "", &page->shards[0]->http_duration);
+}
+
+static void write_rebuilds(struct page *page)
+{
+    family(page, "script_rebuilds_total", "counter",
+           "Script states built anew because they could not be trusted any more.");
+    for (size_t i = 0; i < TG_REBUILDS; i++) {
+        uint64_t n = SUM_OF(page, page->shards[0]->script_rebuilds[i]);
+        if (n > 0)
+            row1(page, "script_rebuilds_total", "reason", tg_rebuild_names[i], n);
+    }
+}
+
+static void write_timers(struct page *page)
+{
+    family(page, "timer_outcomes_total", "counter", "How callbacks of timers ended.");
+    for (size_t i = 0; i < TG_METRICS_HOOK_OUTCOMES; i++) {
+        uint64_t n = SUM_OF(page, page->shards[0]->timer_outcomes[i]);
+        if (n > 0)
+            row1(page, "timer_outcomes_total", "outcome", page->labels->hook_outcomes[i], n);
+    }
+}
+
+static void write_kv(struct page *page, const struct tg_metrics_kv *kv)
+{
+    family(page, "kv_entries", "gauge", "Entries of the store that scripts share.");
+    EMIT(page, "tidegate_kv_entries %" PRIu64 "\n", kv->entries);
+    family(page, "kv_bytes", "gauge", "Bytes of these entries.");
+    EMIT(page, "tidegate_kv_bytes %" PRIu64 "\n", kv->bytes);
+    family(page, "kv_evictions_total", "counter",
+           "Entries that had to go because kv.memory was full.");
+    EMIT(page, "tidegate_kv_evictions_total %" PRIu64 "\n", kv->evictions);
+    family(page, "kv_operations_total", "counter", "Uses of the store by scripts.");
+    for (size_t i = 0; i < kv->operation_count; i++) {
+        if (kv->operations[i] > 0)
+            row1(page, "kv_operations_total", "operation", kv->operation_names[i],
+                 kv->operations[i]);
+    }
+}
+
 static void write_facts(struct page *page, const struct tg_metrics_facts *facts)
 {
     const char *const names[2] = {"version", "build"};
@@ -357,7 +420,11 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_traffic(&page);
     write_compression(&page);
     write_hooks(&page);
+    write_timers(&page);
     write_runs(&page);
+    write_http(&page);
+    write_rebuilds(&page);
+    write_kv(&page, &facts->kv);
     write_facts(&page, facts);
     return page.err;
 }

@@ -15,6 +15,14 @@ struct tg_metrics_labels {
     const char *const *run_outcomes;  /* TG_METRICS_RUN_OUTCOMES */
 };
 
+/* The store that scripts share. */
+struct tg_metrics_kv {
+    uint64_t entries, bytes, evictions;
+    const char *const *operation_names; /* operation_count of them */
+    const uint64_t *operations;
+    size_t operation_count;
+};
+
 /* What is not in a shard. */
 struct tg_metrics_facts {
     const char *version;
@@ -23,6 +31,7 @@ struct tg_metrics_facts {
     uint64_t reloads_ok;
     uint64_t reloads_failed;
     uint64_t uptime_ms;
+    struct tg_metrics_kv kv;
 };
 
 /* Labelled rows that are zero are left out, apart from tidegate_connections{state}, so that the text

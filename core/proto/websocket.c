@@ -34,13 +34,6 @@
 #include "proto/mask.h"
 #include "proto/websocket_internal.h"
 
-#define FIN_BIT 0x80
-#define RSV1_BIT 0x40
-#define RSV_BITS 0x70
-#define OPCODE_BITS 0x0f
-#define MASK_BIT 0x80
-#define LENGTH_BITS 0x7f
-
 /* A framing context, lent to the decoder that has a partial frame. Each thread keeps one spare, as a
  * decoder needs it for moments only. */
 struct tg__ws_loan {
@@ -97,130 +90,14 @@ static void give_back(struct tg_ws *ws)
         (void)pthread_setspecific(thread_end_key, &thread_end_key); /* any value: not NULL */
 }
 
-bool tg__ws_fail(struct tg_ws *ws, enum tg_err err, int code, const char *why)
-{
-    if (ws->err == TG_ERR_OK) {
-        ws->err = err;
-        ws->fault = (struct tg_ws_fault){code, why};
-    }
-    return false;
-}
-
-static bool fail_protocol(struct tg_ws *ws, const char *why)
-{
-    return tg__ws_fail(ws, TG_ERR_PROTO, 1002, why);
-}
-
-static bool fail_memory(struct tg_ws *ws)
-{
-    return tg__ws_fail(ws, TG_ERR_NOMEM, 1011, "out of memory");
-}
-
-bool tg__ws_fail_utf8(struct tg_ws *ws)
-{
-    return tg__ws_fail(ws, TG_ERR_PROTO, 1007, "text is not UTF-8");
-}
-
-static bool is_control(unsigned opcode)
-{
-    return (opcode & 8) != 0;
-}
-
-/* Bytes of a header, as far as its first two tell; 2 before that. */
-static size_t header_size(const uint8_t *head, size_t len)
-{
-    if (len < 2)
-        return 2;
-    unsigned length = head[1] & LENGTH_BITS;
-    return 2u +
-           (length == 126   ? 2u
-            : length == 127 ? 8u
-                            : 0u) +
-           ((head[1] & MASK_BIT) != 0 ? 4u : 0u);
-}
-
-/* Payload length of a complete header. */
-static uint64_t payload_length(const uint8_t *head)
-{
-    uint64_t length = head[1] & LENGTH_BITS;
-    size_t extended = length == 126 ? 2 : length == 127 ? 8 : 0;
-
-    if (extended == 0)
-        return length;
-    length = 0;
-    for (size_t i = 0; i < extended; i++)
-        length = length << 8 | head[2 + i];
-    return length;
-}
-
-/* What the first two bytes show (§5.1, §5.2, §5.4). The rules of control frames and the shortest
- * form of lengths are wslay's. */
-static bool check_start(struct tg_ws *ws)
-{
-    unsigned opcode = ws->head[0] & OPCODE_BITS;
-    bool masked = (ws->head[1] & MASK_BIT) != 0;
-    unsigned reserved = ws->head[0] & RSV_BITS;
-
-    if (ws->codec != NULL && (opcode == TG_WS_TEXT || opcode == TG_WS_BINARY))
-        reserved &= ~(unsigned)RSV1_BIT; /* RFC 7692 §6: of a message's first frame only */
-    if (reserved != 0)
-        return fail_protocol(ws, "a reserved bit is set");
-    if (opcode > TG_WS_PONG || (opcode > TG_WS_BINARY && opcode < TG_WS_CLOSE))
-        return fail_protocol(ws, "a reserved opcode");
-    if (masked && ws->role == TG_WS_CLIENT)
-        return fail_protocol(ws, "a server must not mask");
-    if (!masked && ws->role == TG_WS_SERVER)
-        return fail_protocol(ws, "a client must mask");
-    if (opcode == TG_WS_CONTINUATION && ws->kind == TG_WS_CONTINUATION)
-        return fail_protocol(ws, "a continuation of no message");
-    if ((opcode == TG_WS_TEXT || opcode == TG_WS_BINARY) && ws->kind != TG_WS_CONTINUATION)
-        return fail_protocol(ws, "a new message inside of a fragmented one");
-    return true;
-}
-
-static bool check_length(struct tg_ws *ws)
-{
-    unsigned opcode = ws->head[0] & OPCODE_BITS;
-
-    ws->payload_left = payload_length(ws->head);
-    if (is_control(opcode))
-        return true;
-    if (opcode != TG_WS_CONTINUATION) {
-        ws->kind = (enum tg_ws_opcode)opcode;
-        ws->compressed = (ws->head[0] & RSV1_BIT) != 0;
-    }
-    if (!ws->compressed && ws->payload_left > ws->message_max - ws->message.len)
-        return tg__ws_fail(ws, TG_ERR_LIMIT, 1009, "message too big");
-    return true;
-}
-
-/* Judges as much of the header as has passed. */
-static bool check_header(struct tg_ws *ws)
-{
-    if (ws->err != TG_ERR_OK)
-        return false;
-    if (ws->head_len < 2)
-        return true;
-    if (!ws->start_checked) {
-        ws->start_checked = true;
-        if (!check_start(ws))
-            return false;
-    }
-    if (!ws->length_checked && ws->head_len == header_size(ws->head, ws->head_len)) {
-        ws->length_checked = true;
-        return check_length(ws);
-    }
-    return true;
-}
-
 static ssize_t on_recv(uint8_t *buf, size_t len, int flags, void *user_data)
 {
     struct tg_ws *ws = ((struct tg__ws_loan *)user_data)->ws;
 
     (void)flags;
-    if (!check_header(ws))
+    if (!tg__ws_check_header(ws))
         return -1;
-    size_t missing = header_size(ws->head, ws->head_len) - ws->head_len;
+    size_t missing = tg__ws_header_size(ws->head, ws->head_len) - ws->head_len;
     if (len > ws->input_left)
         len = ws->input_left;
     if (missing > 0 && len > missing)
@@ -250,32 +127,15 @@ static bool borrow(struct tg_ws *ws)
     if (loan == NULL) {
         loan = tg_alloc(sizeof *loan);
         if (loan == NULL)
-            return fail_memory(ws);
+            return tg__ws_fail_memory(ws);
         if (wslay_frame_context_init(&loan->wslay, &callbacks, loan) != 0) {
             tg_free(loan);
-            return fail_memory(ws);
+            return tg__ws_fail_memory(ws);
         }
     }
     loan->ws = ws;
     loan->control_len = 0;
     ws->loan = loan;
-    return true;
-}
-
-/* §5.5.1, §7.4 */
-static bool take_close(struct tg_ws *ws, const uint8_t *data, size_t len)
-{
-    if (len == 1)
-        return fail_protocol(ws, "a close frame of one byte");
-    int code = len == 0 ? 1005 : data[0] << 8 | data[1];
-    const char *reason = len == 0 ? "" : (const char *)data + 2;
-    size_t reason_len = len == 0 ? 0 : len - 2;
-    if (len > 0 && !tg_ws_close_code_valid(code))
-        return fail_protocol(ws, "a close code that must not be sent");
-    if (!tg_utf8_valid(reason, reason_len))
-        return tg__ws_fail(ws, TG_ERR_PROTO, 1007, "the close reason is not UTF-8");
-    ws->closed = true;
-    ws->callbacks->on_close(ws->ctx, code, reason, reason_len);
     return true;
 }
 
@@ -286,7 +146,7 @@ static bool take_control(struct tg_ws *ws, unsigned opcode)
 
     ws->loan->control_len = 0;
     if (opcode == TG_WS_CLOSE)
-        return take_close(ws, data, len);
+        return tg__ws_take_close(ws, data, len);
     if (opcode == TG_WS_PING)
         ws->callbacks->on_ping(ws->ctx, data, len);
     else
@@ -294,54 +154,23 @@ static bool take_control(struct tg_ws *ws, unsigned opcode)
     return true;
 }
 
-/* The last fragment is in. */
-static bool take_message(struct tg_ws *ws)
-{
-    enum tg_ws_opcode kind = ws->kind;
-
-    if (ws->compressed && !tg__ws_inflate_end(ws))
-        return false;
-    if (kind == TG_WS_TEXT && !tg_utf8_complete(&ws->utf8))
-        return tg__ws_fail_utf8(ws);
-    struct tg_buffer message = ws->message;
-    ws->message = TG_BUFFER_INIT;
-    ws->kind = TG_WS_CONTINUATION;
-    ws->compressed = false;
-    const uint8_t *data = message.len == 0 ? (const uint8_t *)"" : tg_buffer_head(&message);
-    ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, message.len);
-    tg_buffer_fini(&message);
-    return true;
-}
-
-/* Some of the payload of a data frame, unmasked. */
-static bool take_data(struct tg_ws *ws, const uint8_t *data, size_t len)
-{
-    if (ws->compressed)
-        return tg__ws_inflate(ws, data, len);
-    if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, data, len))
-        return tg__ws_fail_utf8(ws);
-    if (tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
-        return fail_memory(ws);
-    return true;
-}
-
 static bool take_payload(struct tg_ws *ws, const struct wslay_frame_iocb *frame)
 {
-    if (is_control(frame->opcode)) { /* wslay has refused more than 125 bytes */
+    if (tg__ws_is_control(frame->opcode)) { /* wslay has refused more than 125 bytes */
         memcpy(ws->loan->control + ws->loan->control_len, frame->data, frame->data_length);
         ws->loan->control_len += frame->data_length;
         return true;
     }
-    return take_data(ws, frame->data, frame->data_length);
+    return tg__ws_take_data(ws, frame->data, frame->data_length);
 }
 
 static bool fail_framing(struct tg_ws *ws)
 {
-    if (!is_control(ws->head[0] & OPCODE_BITS))
-        return fail_protocol(ws, "a length over 2^63 or not in its shortest form");
-    if ((ws->head[0] & FIN_BIT) == 0)
-        return fail_protocol(ws, "a fragmented control frame");
-    return fail_protocol(ws, "a control frame of more than 125 bytes");
+    if (!tg__ws_is_control(ws->head[0] & TG__WS_OPCODE_BITS))
+        return tg__ws_fail_protocol(ws, "a length over 2^63 or not in its shortest form");
+    if ((ws->head[0] & TG__WS_FIN_BIT) == 0)
+        return tg__ws_fail_protocol(ws, "a fragmented control frame");
+    return tg__ws_fail_protocol(ws, "a control frame of more than 125 bytes");
 }
 
 /* The long way: one step of wslay, which is a part of one frame. */
@@ -354,7 +183,7 @@ static bool take_step(struct tg_ws *ws)
     ssize_t n = wslay_frame_recv(ws->loan->wslay, &frame);
     if (n < 0 && n != WSLAY_ERR_WANT_READ)
         return fail_framing(ws); /* before check_header: malformed comes before too big */
-    if (!check_header(ws))
+    if (!tg__ws_check_header(ws))
         return false;
     if (n < 0)
         return true;
@@ -365,9 +194,9 @@ static bool take_step(struct tg_ws *ws)
     ws->head_len = 0;
     ws->start_checked = false;
     ws->length_checked = false;
-    if (is_control(frame.opcode))
+    if (tg__ws_is_control(frame.opcode))
         return take_control(ws, frame.opcode);
-    return frame.fin == 0 || take_message(ws);
+    return frame.fin == 0 || tg__ws_take_message(ws);
 }
 
 /* Size of the header when the input starts with that of an unfragmented, valid data frame; else 0. */
@@ -377,16 +206,16 @@ static size_t data_header(const struct tg_ws *ws, uint64_t *length)
 
     if (ws->head_len != 0 || ws->kind != TG_WS_CONTINUATION || ws->input_left < 2)
         return 0;
-    unsigned first = ws->codec == NULL ? head[0] : head[0] & ~(unsigned)RSV1_BIT;
-    if (first != (FIN_BIT | TG_WS_TEXT) && first != (FIN_BIT | TG_WS_BINARY))
+    unsigned first = ws->codec == NULL ? head[0] : head[0] & ~(unsigned)TG__WS_RSV1_BIT;
+    if (first != (TG__WS_FIN_BIT | TG_WS_TEXT) && first != (TG__WS_FIN_BIT | TG_WS_BINARY))
         return 0;
-    if (((head[1] & MASK_BIT) != 0) != (ws->role == TG_WS_SERVER))
+    if (((head[1] & TG__WS_MASK_BIT) != 0) != (ws->role == TG_WS_SERVER))
         return 0;
-    size_t size = header_size(head, 2);
+    size_t size = tg__ws_header_size(head, 2);
     if (ws->input_left < size)
         return 0;
-    *length = payload_length(head);
-    unsigned form = head[1] & LENGTH_BITS;
+    *length = tg__ws_payload_length(head);
+    unsigned form = head[1] & TG__WS_LENGTH_BITS;
     if ((form == 126 && *length < 126) || (form == 127 && *length < 65536))
         return 0;
     return *length <= ws->message_max ? size : 0;
@@ -398,14 +227,14 @@ static void take_compressed(struct tg_ws *ws, enum tg_ws_opcode kind, const uint
     ws->kind = kind;
     ws->compressed = true;
     if (tg__ws_inflate(ws, data, len))
-        (void)take_message(ws); /* a failure shows in ws->err */
+        (void)tg__ws_take_message(ws); /* a failure shows in ws->err */
 }
 
 /* `size` bytes of header at the input, whose payload is there in part. */
 static void begin_payload(struct tg_ws *ws, size_t size, uint64_t length)
 {
-    ws->kind = (enum tg_ws_opcode)(ws->input[0] & OPCODE_BITS);
-    ws->compressed = (ws->input[0] & RSV1_BIT) != 0;
+    ws->kind = (enum tg_ws_opcode)(ws->input[0] & TG__WS_OPCODE_BITS);
+    ws->compressed = (ws->input[0] & TG__WS_RSV1_BIT) != 0;
     ws->payload_left = length;
     ws->in_payload = true;
     if (ws->role == TG_WS_SERVER)
@@ -426,10 +255,10 @@ static void go_on_with_payload(struct tg_ws *ws)
     ws->input += len;
     ws->input_left -= len;
     ws->payload_left -= len;
-    if (!take_data(ws, data, len) || ws->payload_left > 0)
+    if (!tg__ws_take_data(ws, data, len) || ws->payload_left > 0)
         return; /* a failure shows in ws->err */
     ws->in_payload = false;
-    (void)take_message(ws);
+    (void)tg__ws_take_message(ws);
 }
 
 /* The short way. False when the input does not allow it. */
@@ -444,8 +273,8 @@ static bool take_data_frame(struct tg_ws *ws)
         begin_payload(ws, size, length);
         return true;
     }
-    enum tg_ws_opcode kind = (enum tg_ws_opcode)(ws->input[0] & OPCODE_BITS);
-    bool compressed = (ws->input[0] & RSV1_BIT) != 0;
+    enum tg_ws_opcode kind = (enum tg_ws_opcode)(ws->input[0] & TG__WS_OPCODE_BITS);
+    bool compressed = (ws->input[0] & TG__WS_RSV1_BIT) != 0;
     uint8_t *data = ws->input + size;
     size_t len = (size_t)length;
     if (ws->role == TG_WS_SERVER)

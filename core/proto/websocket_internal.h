@@ -8,6 +8,13 @@
 
 #define TG__WS_HEAD_MAX 14
 
+#define TG__WS_FIN_BIT 0x80
+#define TG__WS_RSV1_BIT 0x40
+#define TG__WS_RSV_BITS 0x70
+#define TG__WS_OPCODE_BITS 0x0f
+#define TG__WS_MASK_BIT 0x80
+#define TG__WS_LENGTH_BITS 0x7f
+
 struct tg__ws_loan;
 
 /* permessage-deflate of one connection; there only when it was negotiated. */
@@ -43,9 +50,52 @@ struct tg_ws {
     bool closed;
 };
 
+static inline bool tg__ws_is_control(unsigned opcode)
+{
+    return (opcode & 8) != 0;
+}
+
+/* Bytes of a header, as far as its first two tell; 2 before that. */
+static inline size_t tg__ws_header_size(const uint8_t *head, size_t len)
+{
+    if (len < 2)
+        return 2;
+    unsigned length = head[1] & TG__WS_LENGTH_BITS;
+    return 2u +
+           (length == 126   ? 2u
+            : length == 127 ? 8u
+                            : 0u) +
+           ((head[1] & TG__WS_MASK_BIT) != 0 ? 4u : 0u);
+}
+
+/* Payload length of a complete header. */
+static inline uint64_t tg__ws_payload_length(const uint8_t *head)
+{
+    uint64_t length = head[1] & TG__WS_LENGTH_BITS;
+    size_t extended = length == 126 ? 2 : length == 127 ? 8 : 0;
+
+    if (extended == 0)
+        return length;
+    length = 0;
+    for (size_t i = 0; i < extended; i++)
+        length = length << 8 | head[2 + i];
+    return length;
+}
+
+/* websocket_header.c */
+
 /* Return false, for `return tg__ws_fail(…)`. The first fault is the one that counts. */
 bool tg__ws_fail(struct tg_ws *ws, enum tg_err err, int code, const char *why);
+bool tg__ws_fail_protocol(struct tg_ws *ws, const char *why);
+bool tg__ws_fail_memory(struct tg_ws *ws);
 bool tg__ws_fail_utf8(struct tg_ws *ws);
+/* As much of the header as has passed. */
+bool tg__ws_check_header(struct tg_ws *ws);
+
+/* websocket_message.c; false: the decoder has failed. */
+bool tg__ws_take_message(struct tg_ws *ws); /* the last fragment is in */
+bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len);  /* a part of one */
+bool tg__ws_take_close(struct tg_ws *ws, const uint8_t *data, size_t len); /* its payload */
 
 /* websocket_inflate.c; false: the decoder has failed. Only while ws->codec is there. */
 bool tg__ws_inflate(struct tg_ws *ws, const uint8_t *data, size_t len);

@@ -2,9 +2,10 @@
 that end the connection."""
 
 import json
+import re
 import unittest
 
-from harness import BINARY_FRAME, PING, PONG, TEXT, Client, Raw, ServerTest, frame, open_policy
+from harness import BINARY_FRAME, CLOSE, PING, PONG, TEXT, Client, Raw, ServerTest, frame, open_policy
 
 POLICY = open_policy(
     """
@@ -176,6 +177,78 @@ class Frames(ServerTest):
             await raw.write(bytes([byte]))
         self.assertEqual((await raw.next())["type"], "pong")
         raw.close()
+
+
+SLOW = open_policy(
+    """
+    local log = require "tidegate.log"
+    local time = require "tidegate.time"
+    function policy.text(conn, text)
+      time.sleep(tonumber(text:match("^wait (.*)")) or 0.02)
+      log.info("heard", { text = text, sent = tostring(conn:send(text)) })
+    end
+    function policy.closed(conn, info)
+      log.info("over " .. info.code .. (info.clean and " clean" or " lost"))
+    end
+    """
+)
+
+
+class Farewells(ServerTest):
+    """Messages in front of a good-bye reach the policy, which is still busy with the first."""
+
+    COUNT = 20
+
+    def farewell(self):
+        return b"".join(frame(TEXT, f"m{n}") for n in range(self.COUNT))
+
+    def heard(self, server):
+        return re.findall(r"heard.* text=(\w+)", server.log.text())
+
+    async def assert_heard(self, server, over):
+        await server.wait_log("over " + over)
+        self.assertEqual(self.heard(server), [f"m{n}" for n in range(self.COUNT)])
+        self.assertEqual(await server.metric("tidegate_messages_dropped_total"), 0)
+
+    async def test_before_a_close_all_are_answered_and_then_the_close(self):
+        server = await self.serve(SLOW, "--set", "limits.inbox_messages=4")
+        raw = await Raw.open(server)
+        await raw.write(self.farewell() + frame(CLOSE, b"\x03\xe8bye"))
+        for n in range(self.COUNT):
+            self.assertEqual(await raw.read_frame(), (TEXT, f"m{n}".encode()))
+        self.assertEqual(await raw.until_close(), (1000, "bye"))
+        self.assertEqual(await raw.rest(), b"")
+        await self.assert_heard(server, "1000 clean")
+
+    async def test_before_the_end_of_the_stream(self):
+        server = await self.serve(SLOW)
+        raw = await Raw.open(server)
+        await raw.write(self.farewell())
+        raw.writer.write_eof()
+        for n in range(self.COUNT):
+            self.assertEqual(await raw.read_frame(), (TEXT, f"m{n}".encode()))
+        self.assertEqual(await raw.rest(), b"")
+        await self.assert_heard(server, "1006 lost")
+
+    async def test_of_a_client_that_is_gone_before_they_are_answered(self):
+        server = await self.serve(SLOW)
+        raw = await Raw.open(server)
+        await raw.write(self.farewell())
+        raw.close()
+        await self.assert_heard(server, "1006 lost")
+        await server.eventually("it is gone", lambda: self.nobody(server))
+
+    async def nobody(self, server):
+        return await server.connections() == []
+
+    async def test_no_longer_than_close_timeout(self):
+        server = await self.serve(SLOW, "--set", "limits.close_timeout=100ms")
+        raw = await Raw.open(server)
+        await raw.write(frame(TEXT, "wait 9") + frame(TEXT, "m1") + frame(CLOSE, b"\x03\xe8"))
+        self.assertEqual(await raw.until_close(), (1000, ""))
+        await server.wait_log("over")
+        self.assertEqual(self.heard(server), [])
+        self.assertEqual(await server.metric("tidegate_messages_dropped_total"), 1)
 
 
 if __name__ == "__main__":

@@ -348,6 +348,28 @@ class Handshake(RfcTest):
             await raw.write(closing())
             self.assertEqual(await read_frames(raw), [(CLOSE, close_body(1000))])
 
+    async def test_messages_and_a_close_right_behind_the_request(self):
+        """§5.5.1: what came before the close frame is answered before ours."""
+        server = await self.plain()
+        early = frame(TEXT, "early") + frame(BINARY_FRAME, b"bird") + frame(TEXT, "worm") + closing(1000, b"bye")
+        answers = [(TEXT, b"early"), (BINARY_FRAME, b"bird"), (TEXT, b"worm"), (CLOSE, close_body(1000, b"bye"))]
+        for cut in (0, 1, 6, 11, 14, len(early) - 1, len(early)):
+            raw = await Raw.connect(server)
+            await raw.write(head() + early[:cut])
+            await raw.write(early[cut:])
+            self.assertEqual((await raw.response())[0], 101)
+            self.assertEqual(await read_frames(raw), answers)
+            raw.close()
+
+    async def test_a_message_right_behind_the_request_and_then_the_end_of_the_stream(self):
+        server = await self.plain()
+        raw = await Raw.connect(server)
+        await raw.write(head() + frame(TEXT, "early") + frame(TEXT, "bird"))
+        raw.writer.write_eof()
+        self.assertEqual((await raw.response())[0], 101)
+        self.assertEqual(await read_frames(raw), [(TEXT, b"early"), (TEXT, b"bird")])
+        raw.close()
+
     async def test_a_request_that_arrives_in_pieces(self):
         server = await self.plain()
         for size in (1, 2, 3, 7, 50):

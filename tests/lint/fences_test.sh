@@ -40,7 +40,10 @@ one 0 core/script/api/conn.c '#include <lua.h>'
 one 0 core/net/timer.c '#include <uv.h>'
 one 0 core/net/tls.c '#include <mbedtls/ssl.h>'
 one 0 core/base/hash.c '#include <mbedtls/sha1.h>'
+one 0 core/base/crypto_library.h '#include <mbedtls/pk.h>'
+one 0 core/base/mac.c '#include "base/crypto_library.h"'
 one 0 core/proto/http.c '#include <llhttp.h>'
+one 0 core/net/http_client_curl_url.c '#include <curl/curl.h>'
 one 0 core/base/log.c '#include "base/clock.h"'
 
 one 1 core/base/log.c '#include "net/timer.h"'
@@ -55,7 +58,10 @@ one 1 core/script/call.c '#include "app/server.h"'
 one 1 core/app/run.c '#include <lua.h>'
 one 1 core/connection/hooks.h '#include <lauxlib.h>'
 one 1 core/script/call.c '#include <uv.h>'
+one 1 core/net/http_fetch.c '#include <curl/curl.h>'
 one 1 core/proto/upgrade.c '#include <mbedtls/sha1.h>'
+one 1 core/base/mac.c '#include <mbedtls/md.h>'
+one 1 core/proto/jwt.c '#include "base/crypto_library.h"'
 one 1 core/base/log.c "/* TO""DO: more */"
 one 1 lua/a.lua "-- FIX""ME"
 

@@ -71,6 +71,18 @@ void bare_lua_close(struct lua_State *L)
     lua_close(L);
 }
 
+int bare_lua_setup(void **state)
+{
+    *state = bare_lua_open();
+    return 0;
+}
+
+int bare_lua_teardown(void **state)
+{
+    bare_lua_close(*state);
+    return 0;
+}
+
 void bare_lua_run(struct lua_State *L, const char *code)
 {
     if (luaL_loadbuffer(L, code, strlen(code), "=test") != 0 ||

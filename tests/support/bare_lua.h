@@ -12,6 +12,10 @@ struct lua_State;
 struct lua_State *bare_lua_open(void);
 void bare_lua_close(struct lua_State *L);
 
+/* cmocka fixtures: *state is the Lua state. */
+int bare_lua_setup(void **state);
+int bare_lua_teardown(void **state);
+
 /* Runs a chunk; fails the test when it raises. Leaves its results on the stack. */
 void bare_lua_run(struct lua_State *L, const char *code);
 /* The error that the chunk raises; fails the test when it does not. Valid until the next call. */

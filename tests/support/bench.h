@@ -184,6 +184,10 @@ void bench_send_frame(struct bench *bench, struct bench_client *client, int opco
 void bench_send_text(struct bench *bench, struct bench_client *client, const char *text);
 void bench_send_close(struct bench *bench, struct bench_client *client, int code,
                       const char *reason);
+/* Messages {"type":"m","n":…} with the numbers from `from` up to `to`. */
+void bench_send_numbered(struct bench *bench, struct bench_client *client, int from, int to);
+/* The hook `message` has been asked about exactly those from 0 up to `count`, in order. */
+void bench_check_numbered(const struct bench *bench, int count);
 /* Waits for a whole frame. */
 struct bench_frame bench_read(struct bench *bench, struct bench_client *client);
 /* A frame that is there already. */

@@ -204,6 +204,28 @@ void bench_send_text(struct bench *bench, struct bench_client *client, const cha
     bench_send_frame(bench, client, 1, text, strlen(text));
 }
 
+void bench_send_numbered(struct bench *bench, struct bench_client *client, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        char text[40];
+        (void)snprintf(text, sizeof text, "{\"type\":\"m\",\"n\":%d}", i);
+        bench_send_text(bench, client, text);
+    }
+}
+
+void bench_check_numbered(const struct bench *bench, int count)
+{
+    int n = 0;
+    for (size_t i = 0; i < bench->ask_count; i++) {
+        char text[40];
+        if (bench->asks[i].hook != TG_HOOK_MESSAGE)
+            continue;
+        (void)snprintf(text, sizeof text, "{\"type\":\"m\",\"n\":%d}", n++);
+        assert_string_equal(bench->asks[i].data, text);
+    }
+    assert_int_equal(n, count);
+}
+
 void bench_send_close(struct bench *bench, struct bench_client *client, int code,
                       const char *reason)
 {

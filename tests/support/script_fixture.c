@@ -69,6 +69,18 @@ void fixture_close(struct script_fixture *fx)
     assert_int_equal(system(command), 0);
 }
 
+int fixture_setup(void **state)
+{
+    fixture_open(*state);
+    return 0;
+}
+
+int fixture_teardown(void **state)
+{
+    fixture_close(*state);
+    return 0;
+}
+
 const char *fixture_write(struct script_fixture *fx, const char *name, const char *text)
 {
     static char path[256];

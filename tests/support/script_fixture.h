@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include <uv.h>
 
@@ -35,6 +36,10 @@ void fixture_open(struct script_fixture *fx);
 /* Fails the test when a call is under way, the main stack is not empty or the loop will not close. */
 void fixture_close(struct script_fixture *fx);
 
+/* For cmocka_unit_test_prestate_setup_teardown, with the fixture as the state. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
 /* Writes dir/name (making folders), and gives the whole path. */
 const char *fixture_write(struct script_fixture *fx, const char *name, const char *text);
 /* Writes policy.lua and loads it in place of what was loaded. */
@@ -55,5 +60,11 @@ void fixture_wake(double value);
 
 /* Runs the loop until so many calls have ended, at most two seconds. */
 void fixture_loop_until(struct script_fixture *fx, int done);
+
+#define assert_text_has(text, part)                                                                \
+    do {                                                                                           \
+        if (strstr((text), (part)) == NULL)                                                        \
+            fail_msg("\"%s\" is not in \"%s\"", (part), (text));                                   \
+    } while (0)
 
 #endif

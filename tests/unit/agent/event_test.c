@@ -15,7 +15,8 @@
 static enum tg_err send_event(struct bench *b, enum tg_event type)
 {
     struct tg_event_writer event;
-    tg_event_begin(&event, type, bench_conn(b), "run_1", "super\"visor");
+    tg_event_begin(&event, type, bench_conn(b),
+                   &(struct tg_event_origin){"run_1", "super\"visor", "0123456789ab"});
     tg_json_member_str(&event.w, "text", "hi");
     return tg_event_send(&event, bench_conn(b));
 }
@@ -58,6 +59,8 @@ static void every_event_has_the_same_head(void **state)
         assert_true(tg_json_equals(&value, "run_1"));
         value = tg_json_member(&document, "agent");
         assert_true(tg_json_equals(&value, "super\"visor"));
+        value = tg_json_member(&document, "policy_version");
+        assert_true(tg_json_equals(&value, "0123456789ab"));
         value = tg_json_member(&document, "data");
         value = tg_json_member(&value, "text");
         assert_true(tg_json_equals(&value, "hi"));

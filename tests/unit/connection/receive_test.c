@@ -15,28 +15,6 @@
 
 #define MESSAGES 100
 
-static void send_numbered(struct bench *b, struct bench_client *client, int from, int to)
-{
-    for (int i = from; i < to; i++) {
-        char text[40];
-        (void)snprintf(text, sizeof text, "{\"type\":\"m\",\"n\":%d}", i);
-        bench_send_text(b, client, text);
-    }
-}
-
-static void check_numbered(struct bench *b, int count)
-{
-    int n = 0;
-    for (size_t i = 0; i < b->ask_count; i++) {
-        char text[40];
-        if (b->asks[i].hook != TG_HOOK_MESSAGE)
-            continue;
-        (void)snprintf(text, sizeof text, "{\"type\":\"m\",\"n\":%d}", n++);
-        assert_string_equal(b->asks[i].data, text);
-    }
-    assert_int_equal(n, count);
-}
-
 static void messages_before_ready_are_delivered_in_order(void **state)
 {
     struct bench *b = *state;
@@ -45,17 +23,17 @@ static void messages_before_ready_are_delivered_in_order(void **state)
     b->replies[TG_HOOK_MESSAGE] = (struct bench_reply){BENCH_NOW, bench_yes()};
     bench_start(b);
     struct bench_client *client = bench_open(b);
-    send_numbered(b, client, 0, 20);
+    bench_send_numbered(b, client, 0, 20);
     BENCH_UNTIL(b, tg_conn_stats(bench_conn(b)).inbox_messages == 20);
     bench_answer(b, TG_HOOK_AUTHENTICATE, bench_identity("ann"));
-    send_numbered(b, client, 20, 40);
+    bench_send_numbered(b, client, 20, 40);
     BENCH_UNTIL(b, tg_conn_stats(bench_conn(b)).inbox_messages == 40);
     assert_int_equal(bench_asked(b, TG_HOOK_MESSAGE), 0);
     bench_answer(b, TG_HOOK_PREPARE, bench_yes());
-    check_numbered(b, 40);
-    send_numbered(b, client, 40, 50);
+    bench_check_numbered(b, 40);
+    bench_send_numbered(b, client, 40, 50);
     BENCH_UNTIL(b, bench_asked(b, TG_HOOK_MESSAGE) == 50);
-    check_numbered(b, 50);
+    bench_check_numbered(b, 50);
 }
 
 /* The inbox is full before setup ends and again and again after it. */
@@ -67,7 +45,7 @@ static void a_full_inbox_pauses_reading_and_loses_nothing(void **state)
     b->replies[TG_HOOK_MESSAGE].when = BENCH_LATER;
     bench_start(b);
     struct bench_client *client = bench_open(b);
-    send_numbered(b, client, 0, MESSAGES);
+    bench_send_numbered(b, client, 0, MESSAGES);
     BENCH_UNTIL(b, tg_conn_stats(bench_conn(b)).inbox_messages == 4);
     bench_turns(b, 10);
     assert_int_equal(tg_conn_stats(bench_conn(b)).inbox_messages, 4);
@@ -78,8 +56,8 @@ static void a_full_inbox_pauses_reading_and_loses_nothing(void **state)
         assert_true(tg_conn_stats(bench_conn(b)).inbox_messages <= 4);
         bench_answer(b, TG_HOOK_MESSAGE, bench_yes());
     }
-    check_numbered(b, MESSAGES);
-    send_numbered(b, client, MESSAGES, MESSAGES + 1);
+    bench_check_numbered(b, MESSAGES);
+    bench_send_numbered(b, client, MESSAGES, MESSAGES + 1);
     BENCH_UNTIL(b, bench_asked(b, TG_HOOK_MESSAGE) == MESSAGES + 1);
 }
 

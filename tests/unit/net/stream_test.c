@@ -352,6 +352,24 @@ static void test_failed_pending_write_ends(void **state)
     assert_int_equal(fixture->writtens, 0);
 }
 
+/* It has ended its side before, so that reading cannot tell. */
+static void test_what_is_written_after_the_end_may_be_lost(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    shutdown(fixture->peer, SHUT_WR);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->end_err, TG_ERR_OK);
+    assert_int_equal(write_bytes(fixture, 16u << 20), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(fixture->stream));
+    reset_peer(fixture);
+    RUN_UNTIL(fixture, fixture->ends == 2);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_false(tg_stream_is_writing(fixture->stream));
+}
+
 static void test_close_while_writing(void **state)
 {
     struct fixture *fixture = *state;
@@ -556,6 +574,7 @@ int main(void)
         TEST(test_write_at_once),
         TEST(test_write_big_and_shutdown),
         TEST(test_failed_write_ends),
+        TEST(test_what_is_written_after_the_end_may_be_lost),
         TEST(test_failed_pending_write_ends),
         TEST(test_close_while_writing),
         TEST(test_unbound_stream_closes),

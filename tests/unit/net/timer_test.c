@@ -243,6 +243,41 @@ static void test_out_of_memory(void **state)
     assert_int_equal(fired_total, 64);
 }
 
+static void count_fire(struct tg_timer *timer)
+{
+    TG_CONTAINER_OF(timer, struct item, timer)->fired++;
+}
+
+static void test_manual_timers_fire_in_order_when_time_is_moved(void **state)
+{
+    struct tg_timers *timers;
+    struct item first = {.fired = 0}, second = {.fired = 0};
+    uint64_t due_ms;
+
+    (void)state;
+    assert_int_equal(tg_timers_create_manual(&timers, 1000), TG_ERR_OK);
+    assert_false(tg_timers_next_due(timers, &due_ms));
+    assert_int_equal(tg_timer_start(timers, &second.timer, 20, count_fire), TG_ERR_OK);
+    assert_int_equal(tg_timer_start(timers, &first.timer, 10, count_fire), TG_ERR_OK);
+    assert_false(tg_timers_fire(timers));
+    assert_true(tg_timers_next_due(timers, &due_ms));
+    assert_int_equal(due_ms, 1010);
+    tg_timers_set_now(timers, 1010);
+    assert_int_equal(tg_timers_now_ms(timers), 1010);
+    assert_true(tg_timers_fire(timers));
+    assert_int_equal(first.fired, 1);
+    assert_false(tg_timers_fire(timers));
+    tg_timers_set_now(timers, 5000);
+    assert_true(tg_timers_fire(timers));
+    assert_int_equal(second.fired, 1);
+    /* One that is due at once is due, whenever it was started. */
+    assert_int_equal(tg_timer_start(timers, &first.timer, 0, count_fire), TG_ERR_OK);
+    assert_true(tg_timers_fire(timers));
+    assert_int_equal(tg_timer_start(timers, &first.timer, 1, count_fire), TG_ERR_OK);
+    tg_timers_destroy(timers);
+    assert_false(tg_timer_running(&first.timer));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -254,6 +289,7 @@ int main(void)
         TEST(test_destroy_in_callback),
         TEST(test_stop_frees_the_loop),
         TEST(test_out_of_memory),
+        cmocka_unit_test(test_manual_timers_fire_in_order_when_time_is_moved),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

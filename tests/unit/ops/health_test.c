@@ -69,10 +69,11 @@ static void a_fresh_server_is_whole(void **state)
         render(),
         "{\"status\":\"ok\",\"uptime_seconds\":2.5,\"version\":\"1.2.3\",\"workers\":2,"
         "\"policy\":{\"version\":\"0f1e\",\"path\":\"policy.lua\","
-        "\"loaded_at\":\"2025-09-10T10:29:48.434Z\",\"last_reload\":null},"
+        "\"loaded_at\":\"2025-09-10T10:29:48.434Z\",\"previous\":null,\"last_reload\":null},"
         "\"websocket\":{\"connections\":0,\"states\":{\"connecting\":0,\"accepted\":0,"
         "\"authenticated\":0,\"services_ready\":0,\"processing_ready\":0,\"processing\":0,"
         "\"idle\":0,\"degraded\":0,\"reconnecting\":0,\"closing\":0,\"closed\":0,\"failed\":0},"
+        "\"runs\":0,"
         "\"stuck_in_connecting\":0,\"stuck_in_setup\":0,\"state_transition_success_rate\":1,"
         "\"invalid_state_transitions_24h\":0,\"connection_id_mismatches\":0}}");
 }
@@ -96,11 +97,14 @@ static void shards_are_summed(void **state)
     tg_counter_add(&shards[1]->transitions_attempted, 2);
     tg_counter_add(&shards[1]->invalid_transitions, 2);
     tg_counter_add(&shards[1]->connection_id_mismatches, 5);
+    tg_counter_add(&tg_metrics_agent(shards[0], "echo")->running, 1);
+    tg_counter_add(&tg_metrics_agent(shards[0], "other")->running, 2);
+    tg_counter_add(&tg_metrics_agent(shards[1], "echo")->running, 3);
     tg_hourly_add(&shards[0]->invalid_transitions_by_hour, NOW - 3600000);
     tg_hourly_add(&shards[1]->invalid_transitions_by_hour, NOW);
     assert_has("\"connections\":7,\"states\":{\"connecting\":3,");
     assert_has("\"idle\":4,");
-    assert_has("\"stuck_in_connecting\":1,\"stuck_in_setup\":3,");
+    assert_has("\"runs\":6,\"stuck_in_connecting\":1,\"stuck_in_setup\":3,");
     assert_has("\"state_transition_success_rate\":0.75,");
     assert_has("\"invalid_state_transitions_24h\":2,");
     assert_has("\"connection_id_mismatches\":5}");
@@ -110,13 +114,17 @@ static void a_failed_reload_is_told_with_its_error(void **state)
 {
     (void)state;
     facts.last_reload_result = "failed";
+    facts.last_reload_why = "SIGHUP";
     facts.last_reload_error = "policy.lua:3: '=' expected";
     facts.last_reload_at_ms = NOW + 1000;
-    assert_has("\"last_reload\":{\"result\":\"failed\",\"error\":\"policy.lua:3: '=' expected\","
+    assert_has("\"last_reload\":{\"result\":\"failed\",\"why\":\"SIGHUP\",\"error\":\"policy.lua:3:"
+               " '=' expected\","
                "\"at\":\"2025-09-10T10:29:49.434Z\"}");
     facts.last_reload_result = "ok";
     facts.last_reload_error = NULL;
-    assert_has("\"last_reload\":{\"result\":\"ok\",\"error\":null,");
+    facts.policy_previous = "1a2b";
+    assert_has("\"previous\":\"1a2b\"");
+    assert_has("\"last_reload\":{\"result\":\"ok\",\"why\":\"SIGHUP\",\"error\":null,");
 }
 
 static void the_rate_never_leaves_its_range(void **state)

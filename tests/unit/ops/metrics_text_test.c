@@ -15,18 +15,26 @@
 static const char *const states[TG_METRICS_STATES] = {
     "connecting", "accepted", "authenticated", "services_ready", "processing_ready", "processing",
     "idle",       "degraded", "reconnecting",  "closing",        "closed",           "failed"};
-static const char *const hooks[TG_METRICS_HOOKS] = {"upgrade", "h1", "h2", "h3", "h4",
-                                                    "h5",      "h6", "h7", "h8", "h9"};
+static const char *const hooks[TG_METRICS_HOOKS] = {"upgrade", "h1", "h2", "h3", "h4", "h5",
+                                                    "h6",      "h7", "h8", "h9", "h10"};
 static const char *const hook_outcomes[TG_METRICS_HOOK_OUTCOMES] = {"ok", "denied", "o2", "o3",
                                                                     "o4", "o5",     "o6", "o7"};
 static const char *const run_outcomes[TG_METRICS_RUN_OUTCOMES] = {"completed", "r1", "r2",
                                                                   "r3",        "r4", "r5"};
 static const struct tg_metrics_labels labels = {states, hooks, hook_outcomes, run_outcomes};
+static const char *const kv_operations[] = {"get", "set"};
+static const uint64_t kv_counts[] = {0, 7};
 static const struct tg_metrics_facts facts = {.version = "1.2.3",
                                               .build = "abc \"debug\"",
                                               .policy_version = "0f1e",
                                               .reloads_ok = 2,
-                                              .uptime_ms = 1500};
+                                              .uptime_ms = 1500,
+                                              .kv = {.entries = 3,
+                                                     .bytes = 300,
+                                                     .evictions = 1,
+                                                     .operation_names = kv_operations,
+                                                     .operations = kv_counts,
+                                                     .operation_count = 2}};
 
 static struct tg_metrics *shards[2];
 static struct tg_buffer page;
@@ -199,6 +207,45 @@ static void agents_are_joined_by_name_and_escaped(void **state)
                   "tidegate_run_outcomes_total{agent=\"critic\",outcome=\"completed\"} 4\n");
 }
 
+static void rebuilds_have_their_reason(void **state)
+{
+    (void)state;
+    tg_counter_add(&shards[0]->script_rebuilds[TG_REBUILD_MEMORY], 1);
+    tg_counter_add(&shards[1]->script_rebuilds[TG_REBUILD_MEMORY], 2);
+    assert_family(
+        "script_rebuilds_total",
+        "# HELP tidegate_script_rebuilds_total Script states built anew because they could "
+        "not be trusted any more.\n"
+        "# TYPE tidegate_script_rebuilds_total counter\n"
+        "tidegate_script_rebuilds_total{reason=\"memory\"} 3\n");
+}
+
+static void callbacks_of_timers_have_their_outcome(void **state)
+{
+    (void)state;
+    tg_counter_add(&shards[0]->timer_outcomes[0], 1);
+    tg_counter_add(&shards[1]->timer_outcomes[0], 1);
+    tg_counter_add(&shards[1]->timer_ticks_skipped, 4);
+    assert_family("timer_outcomes_total",
+                  "# HELP tidegate_timer_outcomes_total How callbacks of timers ended.\n"
+                  "# TYPE tidegate_timer_outcomes_total counter\n"
+                  "tidegate_timer_outcomes_total{outcome=\"ok\"} 2\n");
+    assert_non_null(strstr(render(), "\ntidegate_timer_ticks_skipped_total 4\n"));
+}
+
+static void the_shared_store_is_one_for_all_shards(void **state)
+{
+    (void)state;
+    const char *text = render();
+    assert_non_null(strstr(text, "\ntidegate_kv_entries 3\n"));
+    assert_non_null(strstr(text, "\ntidegate_kv_bytes 300\n"));
+    assert_non_null(strstr(text, "\ntidegate_kv_evictions_total 1\n"));
+    assert_family("kv_operations_total",
+                  "# HELP tidegate_kv_operations_total Uses of the store by scripts.\n"
+                  "# TYPE tidegate_kv_operations_total counter\n"
+                  "tidegate_kv_operations_total{operation=\"set\"} 7\n");
+}
+
 static void facts_come_last(void **state)
 {
     const char *tail = "# HELP tidegate_reloads_total Policy reloads by result.\n"
@@ -248,6 +295,9 @@ int main(void)
         TEST(closes_stuck_messages_and_bytes_have_their_labels),
         TEST(histograms_are_cumulative_in_seconds),
         TEST(agents_are_joined_by_name_and_escaped),
+        TEST(rebuilds_have_their_reason),
+        TEST(callbacks_of_timers_have_their_outcome),
+        TEST(the_shared_store_is_one_for_all_shards),
         TEST(facts_come_last),
         TEST(out_of_memory_is_reported),
     };

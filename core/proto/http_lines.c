@@ -1,0 +1,29 @@
+/* http_lines.c - what some versions of llhttp let pass in a head: bare CR or LF, folded lines. Read in
+ * another way by a proxy, they smuggle requests past it.
+ */
+#include "proto/http_internal.h"
+
+/* What is wrong with a byte of the head after `last`; NULL when nothing is. */
+static const char *judge_byte(const struct tg_http *http, uint8_t last, uint8_t byte)
+{
+    if (http->head_used == 0 && last == 0 && byte == 0x16) /* a TLS record of type handshake */
+        return "this port speaks plain HTTP, not TLS";
+    if (last == '\n' && (byte == ' ' || byte == '\t'))
+        return "a header line is folded or starts with a blank";
+    if (last == '\r' && byte != '\n')
+        return "a carriage return without a line feed";
+    if (byte == '\n' && last != '\r')
+        return "a line feed without a carriage return";
+    return byte == '\0' ? "a NUL byte in the head" : NULL;
+}
+
+size_t tg__http_judge_line(struct tg_http *http, const char *line, size_t len, const char **why)
+{
+    for (size_t i = 0; i < len; i++) {
+        *why = judge_byte(http, http->last, (uint8_t)line[i]);
+        if (*why != NULL)
+            return i;
+        http->last = (uint8_t)line[i];
+    }
+    return len;
+}

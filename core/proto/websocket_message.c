@@ -1,0 +1,50 @@
+/* websocket_message.c - what frames add up to: messages, and the close that ends them. */
+#include "proto/websocket_internal.h"
+
+/* The last fragment is in. */
+bool tg__ws_take_message(struct tg_ws *ws)
+{
+    enum tg_ws_opcode kind = ws->kind;
+
+    if (ws->compressed && !tg__ws_inflate_end(ws))
+        return false;
+    if (kind == TG_WS_TEXT && !tg_utf8_complete(&ws->utf8))
+        return tg__ws_fail_utf8(ws);
+    struct tg_buffer message = ws->message;
+    ws->message = TG_BUFFER_INIT;
+    ws->kind = TG_WS_CONTINUATION;
+    ws->compressed = false;
+    const uint8_t *data = message.len == 0 ? (const uint8_t *)"" : tg_buffer_head(&message);
+    ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, message.len);
+    tg_buffer_fini(&message);
+    return true;
+}
+
+/* Some of the payload of a data frame, unmasked. */
+bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len)
+{
+    if (ws->compressed)
+        return tg__ws_inflate(ws, data, len);
+    if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, data, len))
+        return tg__ws_fail_utf8(ws);
+    if (tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
+        return tg__ws_fail_memory(ws);
+    return true;
+}
+
+/* §5.5.1, §7.4 */
+bool tg__ws_take_close(struct tg_ws *ws, const uint8_t *data, size_t len)
+{
+    if (len == 1)
+        return tg__ws_fail_protocol(ws, "a close frame of one byte");
+    int code = len == 0 ? 1005 : data[0] << 8 | data[1];
+    const char *reason = len == 0 ? "" : (const char *)data + 2;
+    size_t reason_len = len == 0 ? 0 : len - 2;
+    if (len > 0 && !tg_ws_close_code_valid(code))
+        return tg__ws_fail_protocol(ws, "a close code that must not be sent");
+    if (!tg_utf8_valid(reason, reason_len))
+        return tg__ws_fail(ws, TG_ERR_PROTO, 1007, "the close reason is not UTF-8");
+    ws->closed = true;
+    ws->callbacks->on_close(ws->ctx, code, reason, reason_len);
+    return true;
+}
