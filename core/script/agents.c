@@ -1,7 +1,9 @@
 /* agents.c - executes agents: one call (a coroutine of the current generation) a run.
  *
  *   start ─> under way ─[returns, raises, over budget]─> complete or fail ─> released
- *                 └──[cancelled, timed out, connection lost]──> call cancelled ──> released
+ *     └─> waits ─┘└──[cancelled, timed out, connection lost]──> call cancelled ──> released
+ *
+ * It waits while its connection is taken to another version of the policy (migrate.c).
  *
  * I1  A run is released once: by its call's end or by its cancel, never while a C function of the
  *     script API is using it (job.busy).
@@ -18,10 +20,13 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "connection/redact.h"
+#include "script/agents_internal.h"
 #include "script/api/json.h"
 #include "script/api/run.h"
 #include "script/host_internal.h"
+#include "script/migrate.h"
 #include "script/plain.h"
+#include "script/rebuild.h"
 
 static void release(struct tg_agent_job *job)
 {
@@ -29,6 +34,7 @@ static void release(struct tg_agent_job *job)
         job->ref->job = NULL;
     tg_run_set_data(job->run, NULL);
     tg_run_release(job->run);
+    tg_free(job->kept_block);
     tg_free(job);
 }
 
@@ -188,10 +194,54 @@ static bool has_agent(void *host_ptr, const char *name)
     return tg_call_protect(host->current, find_agent, &lookup, NULL) == TG_CALL_OK && lookup.found;
 }
 
-static void refuse_run(struct tg_run *run)
+static const char *policy_version(void *host_ptr)
 {
-    tg_run_fail(run, TG_RUN_FAILED_OUTCOME, "overloaded", "the agent could not be started");
-    tg_run_release(run);
+    return tg_host_version(host_ptr);
+}
+
+enum tg_err tg__agent_keep_request(struct tg_agent_job *job, const struct tg_run_request *request)
+{
+    size_t json_len = request->input_json == NULL ? 0 : request->input_json_len;
+    char *block = tg_alloc(request->input.len + json_len + 1);
+    if (block == NULL)
+        return TG_ERR_NOMEM;
+    job->kept_block = block;
+    job->kept = (struct tg_run_request){.input = request->input};
+    if (request->input.data != NULL) {
+        memcpy(block, request->input.data, request->input.len);
+        job->kept.input.data = (const uint8_t *)block;
+    }
+    if (request->input_json != NULL) {
+        job->kept.input_json = memcpy(block + request->input.len, request->input_json, json_len);
+        job->kept.input_json_len = json_len;
+    }
+    job->request = &job->kept;
+    return TG_ERR_OK;
+}
+
+void tg__agent_refuse(struct tg_agent_job *job, enum tg_call_outcome outcome)
+{
+    tg_run_set_data(job->run, NULL);
+    fail_run(job->run, outcome);
+    release(job);
+}
+
+void tg__agent_begin(struct tg_host *host, struct tg_generation *generation,
+                     struct tg_agent_job *job)
+{
+    (void)host;
+    /* No wall budget: the run has a time-out of its own. */
+    job->call = tg_call_create(generation, TG_CALL_RUN, tg_run_conn_serial(job->run), 0,
+                               on_agent_done, job);
+    if (job->call == NULL) {
+        tg_run_set_data(job->run, NULL);
+        tg_run_fail(job->run, TG_RUN_FAILED_OUTCOME, "overloaded",
+                    "the agent could not be started");
+        release(job);
+        return;
+    }
+    job->call->run = job->run;
+    tg_call_start(job->call, build_agent_call, job);
 }
 
 static void start(void *host_ptr, struct tg_run *run, const struct tg_run_request *request)
@@ -199,31 +249,38 @@ static void start(void *host_ptr, struct tg_run *run, const struct tg_run_reques
     struct tg_host *host = host_ptr;
     struct tg_agent_job *job = tg_calloc(1, sizeof *job);
     if (job == NULL) {
-        refuse_run(run);
+        tg_run_fail(run, TG_RUN_FAILED_OUTCOME, "overloaded", "the agent could not be started");
+        tg_run_release(run);
         return;
     }
     job->run = run;
     job->request = request;
-    /* No wall budget: the run has a time-out of its own. */
-    job->call =
-        tg_call_create(host->current, TG_CALL_RUN, tg_run_conn_serial(run), 0, on_agent_done, job);
-    if (job->call == NULL) {
-        tg_free(job);
-        refuse_run(run);
-        return;
-    }
-    job->call->run = run;
+    tg_list_init(&job->waits);
     tg_run_set_data(run, job);
-    tg_call_start(job->call, build_agent_call, job);
+    tg__rebuild_if_due(host);
+    if (!tg__migrate_before_run(host, job, request))
+        tg__agent_begin(host, host->current, job);
+}
+
+/* It waits behind a migration of its connection. */
+static void cancel_waiting(struct tg_host *host, struct tg_agent_job *job)
+{
+    uint64_t serial = tg_run_conn_serial(job->run);
+    tg_list_remove(&job->waits);
+    release(job);
+    tg__migrate_forsaken(host, serial);
 }
 
 static void cancel(void *host_ptr, struct tg_run *run)
 {
     struct tg_agent_job *job = tg_run_data(run);
-    (void)host_ptr;
     if (job == NULL)
         return; /* it is ending by itself this moment */
     struct tg_call *call = job->call;
+    if (call == NULL) {
+        cancel_waiting(host_ptr, job);
+        return;
+    }
     tg_run_set_data(run, NULL);
     call->run = NULL;
     if (job->busy > 0)
@@ -239,6 +296,7 @@ struct tg_run_executor tg_host_executor(struct tg_host *host)
         .host = host,
         .default_agent = default_agent,
         .has_agent = has_agent,
+        .policy_version = policy_version,
         .start = start,
         .cancel = cancel,
     };

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "agent/run.h"
+#include "base/list.h"
 
 struct lua_State;
 struct tg_agent_job;
@@ -21,9 +22,12 @@ struct tg_run_ref {
 
 struct tg_agent_job {
     struct tg_run *run;                   /* borrowed; released with the job */
-    struct tg_call *call;                 /* borrowed until it ends */
+    struct tg_call *call;                 /* borrowed until it ends; NULL: not begun */
     struct tg_run_ref *ref;               /* NULL: not made yet, or collected */
     const struct tg_run_request *request; /* borrowed until the call has begun */
+    struct tg_list waits;                 /* behind a migration of its connection */
+    struct tg_run_request kept;           /* while it does: what `request` is, and */
+    void *kept_block;                     /* owned; what that points to */
     unsigned busy;                        /* C functions under way that use `run` */
     bool over; /* ended from outside while busy: the last one out releases */
 };

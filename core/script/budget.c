@@ -31,8 +31,11 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "script/trace.h"
 
 #define LOOK_MS_MAX 4
+/* Of the thread's stack, below begin; some two hundred calls from C into Lua and back. */
+#define NESTING_BYTES_MAX ((uintptr_t)128 << 10)
 #define IDLE_MS 500
 #define NS_PER_MS UINT64_C(1000000)
 /* Standard signals do not pile up when several are sent before the first is handled. */
@@ -46,9 +49,13 @@ struct tg_meter {
     _Atomic uint64_t sequence;  /* odd: inside Lua; written by the thread itself */
     _Atomic uint64_t condemned; /* the sequence that used up its budget; written by the watchdog */
     struct lua_State *volatile state; /* borrowed from begin to end */
+    uintptr_t stack;                  /* where the thread's stack was at begin */
     volatile sig_atomic_t armed;      /* the handler has set the hook */
-    char where[TG_METER_WHERE_SIZE];  /* what the hook interrupted first */
-    uint64_t seen_sequence;           /* the watchdog's own */
+    char where[TG_METER_WHERE_SIZE];  /* what was interrupted first, and how it came there */
+    char trace[TG_METER_TRACE_SIZE];
+    bool in_library;
+    uint64_t noted;         /* the sequence that these three are of */
+    uint64_t seen_sequence; /* the watchdog's own */
     uint64_t seen_cpu_ns;
 };
 
@@ -88,22 +95,33 @@ extern int __sigaction(int number, const struct sigaction *action, struct sigact
 #define NOT_INSTRUMENTED
 #endif
 
-static void note_place(lua_State *L, lua_Debug *ar, struct tg_meter *meter)
+/* Once for each begin: what a script that goes on after its kill does next is of no interest. */
+void tg_meter_note(struct tg_meter *meter, struct lua_State *L)
 {
-    if (lua_getinfo(L, "Sl", ar) != 0 && ar->currentline > 0)
-        (void)snprintf(meter->where, sizeof meter->where, "%s:%d", ar->short_src, ar->currentline);
+    uint64_t sequence = atomic_load_explicit(&meter->sequence, memory_order_relaxed);
+
+    if (meter->noted == sequence)
+        return;
+    meter->noted = sequence;
+    tg_trace_place(L, meter->where, sizeof meter->where);
+    tg_trace_write(L, meter->trace, sizeof meter->trace);
+    meter->in_library = tg_trace_in_library(L);
+}
+
+int tg_meter_raise(struct tg_meter *meter, struct lua_State *L)
+{
+    tg_meter_note(meter, L);
+    lua_pushfstring(L, "%s: used up its CPU budget", meter->where[0] != '\0' ? meter->where : "?");
+    return lua_error(L);
 }
 
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     struct tg_meter *meter = running;
 
-    if (meter == NULL || !tg_meter_expired(meter))
-        return;
-    if (meter->where[0] == '\0')
-        note_place(L, ar, meter);
-    lua_pushfstring(L, "%s: used up its CPU budget", meter->where[0] != '\0' ? meter->where : "?");
-    (void)lua_error(L);
+    (void)ar;
+    if (meter != NULL && tg_meter_expired(meter))
+        (void)tg_meter_raise(meter, L);
 }
 
 NOT_INSTRUMENTED static void on_signal(int number)
@@ -315,7 +333,7 @@ void tg_meter_begin(struct tg_meter *meter, struct lua_State *main_state)
     uint64_t sequence = atomic_load_explicit(&meter->sequence, memory_order_relaxed);
 
     meter->state = main_state;
-    meter->where[0] = '\0';
+    meter->stack = (uintptr_t)__builtin_frame_address(0);
     running = meter;
     atomic_store_explicit(&meter->sequence, sequence + 1, memory_order_seq_cst);
     if (atomic_load_explicit(&watchdog.asleep, memory_order_seq_cst))
@@ -342,9 +360,33 @@ bool tg_meter_expired(const struct tg_meter *meter)
            atomic_load_explicit(&meter->sequence, memory_order_relaxed);
 }
 
+bool tg_meter_nests_deeply(const struct tg_meter *meter)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    /* Stacks grow downwards wherever LuaJIT runs. */
+    return here < meter->stack && meter->stack - here > NESTING_BYTES_MAX;
+}
+
+/* Whether the last kill was noted: a C function may have used up the budget and returned just then. */
+static bool is_noted(const struct tg_meter *meter)
+{
+    return meter->noted == atomic_load_explicit(&meter->condemned, memory_order_acquire);
+}
+
 const char *tg_meter_where(const struct tg_meter *meter)
 {
-    return meter->where;
+    return is_noted(meter) ? meter->where : "";
+}
+
+const char *tg_meter_trace(const struct tg_meter *meter)
+{
+    return is_noted(meter) ? meter->trace : "";
+}
+
+bool tg_meter_in_library(const struct tg_meter *meter)
+{
+    return is_noted(meter) && meter->in_library;
 }
 
 uint64_t tg_meter_budget_ms(const struct tg_meter *meter)

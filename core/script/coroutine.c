@@ -9,7 +9,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "script/budget.h"
+#include "script/api/api.h"
 #include "script/generation.h"
 #include "script/loader.h"
 
@@ -25,12 +25,11 @@ void tg_coroutine_push_marker(struct lua_State *L)
  * where no hook can stop it. */
 static int l_guarded(lua_State *L)
 {
-    const struct tg_meter *meter = tg_generation_of(L)->env->meter;
-
-    if (meter != NULL && tg_meter_expired(meter)) {
+    if (tg_api_out_of_time(L)) {
         lua_settop(L, 1);
         return 1;
     }
+    tg_api_check_nesting(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
@@ -84,4 +83,28 @@ bool tg_coroutine_reaches(struct lua_State *L, struct lua_State *outermost)
     }
     lua_pop(L, 2);
     return reaches;
+}
+
+int tg_coroutine_chain(struct lua_State *L, struct lua_State **chain, int max)
+{
+    int top = lua_gettop(L);
+    int count = 0;
+
+    chain[count++] = L;
+    lua_pushlightuserdata(L, &parents_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    (void)lua_pushthread(L);
+    while (count < max && lua_istable(L, top + 1)) {
+        lua_rawget(L, top + 1); /* the coroutine on top -> who resumed it */
+        lua_State *parent = lua_tothread(L, -1);
+        if (parent == NULL && lua_toboolean(L, -1))
+            parent = tg_generation_of(L)->L;
+        if (parent == NULL)
+            break;
+        chain[count++] = parent;
+        if (parent == tg_generation_of(L)->L)
+            break;
+    }
+    lua_settop(L, top);
+    return count;
 }

@@ -16,8 +16,10 @@ struct lua_State;
 void tg_coroutine_push(struct lua_State *L, int base);
 
 /* True when a yield of the running coroutine L reaches `outermost`: no C function in between that cannot
- * be left (a sort comparison, a gsub callback). */
+ * be left (__tostring, an error handler). */
 bool tg_coroutine_reaches(struct lua_State *L, struct lua_State *outermost);
+/* L, who resumed it, who resumed that one, …, at most `max`; returns how many. Allocates nothing. */
+int tg_coroutine_chain(struct lua_State *L, struct lua_State **chain, int max);
 void tg_coroutine_push_marker(struct lua_State *L);
 
 #endif

@@ -18,6 +18,13 @@
 #include "script/api/json.h"
 #include "script/api/json_marks.h"
 
+const char *const tg_request_fields[] = {"method", "path",           "query", "headers",
+                                         "tls",    "remote_address", NULL};
+const char *const tg_credentials_fields[] = {
+    "bearer",       "basic",   "query",          "cookies",
+    "subprotocols", "api_key", "remote_address", "client_certificate",
+    "message",      NULL};
+
 /* A piece of a text. */
 struct span {
     const char *data;

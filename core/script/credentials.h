@@ -11,6 +11,10 @@
 
 struct lua_State;
 
+/* The names of all that the two functions below may set; each list ends with NULL. */
+extern const char *const tg_request_fields[];
+extern const char *const tg_credentials_fields[];
+
 /* Pushes { method, path, query, headers, remote_address, tls }. Repeated headers are joined with ", "
  * (cookies with "; "); of repeated query keys the first counts. tls is { version, cipher, server_name },
  * true when a trusted proxy says that its client speaks TLS, or false. */

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "script/api/timer.h"
 #include "script/call.h"
 #include "script/generation_internal.h"
 #include "script/library.h"
@@ -55,6 +56,7 @@ static int build_references(lua_State *L)
 enum tg_err tg__generation_open(struct tg_generation *generation)
 {
     tg_list_init(&generation->calls);
+    tg_list_init(&generation->timers);
     tg_list_init(&generation->node);
     for (int i = 0; i < TG_HOOKS; i++)
         generation->hook_refs[i] = LUA_NOREF;
@@ -123,6 +125,13 @@ static enum tg_err err_of(enum tg_call_outcome outcome)
     return TG_ERR_SCRIPT;
 }
 
+static const char *code_of(enum tg_err err)
+{
+    if (err == TG_ERR_BUDGET)
+        return "cpu-budget";
+    return err == TG_ERR_NOMEM ? "memory" : "load-failed";
+}
+
 /* On failure `mistakes` has at least one. */
 static enum tg_err build(struct tg_generation *generation, struct tg_mistakes *mistakes)
 {
@@ -137,10 +146,11 @@ static enum tg_err build(struct tg_generation *generation, struct tg_mistakes *m
         err = err_of(tg_call_load(generation, load_policy, &loading, &error));
     }
     if (err != TG_ERR_OK) {
-        tg_mistakes_add(mistakes, "%s", error.text);
+        tg_mistakes_add(mistakes, code_of(err), "%s", error.text);
         return err;
     }
     lua_pop(generation->L, 1);
+    generation->memory_loaded = generation->memory_used;
     return mistakes->count > 0 ? TG_ERR_SCRIPT : TG_ERR_OK;
 }
 
@@ -150,7 +160,8 @@ enum tg_err tg_generation_build(struct tg_generation **out, struct tg_script_env
     struct tg_generation *generation = tg_calloc(1, sizeof *generation);
 
     if (generation == NULL) {
-        tg_mistakes_add(mistakes, "%s: out of memory", tg_source_path(source));
+        tg_mistakes_add(mistakes, code_of(TG_ERR_NOMEM), "%s: out of memory",
+                        tg_source_path(source));
         return TG_ERR_NOMEM;
     }
     generation->env = env;
@@ -183,6 +194,8 @@ void tg_generation_destroy(struct tg_generation *generation)
 {
     if (generation == NULL)
         return;
+    if (generation->L != NULL)
+        tg_lua_timers_end(generation);
     tg__generation_close(generation);
     tg_source_release(generation->source);
     tg_free(generation->default_agent);

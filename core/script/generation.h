@@ -21,6 +21,8 @@
 #include "script/source.h"
 
 struct lua_State;
+struct tg_http_client;
+struct tg_kv;
 struct tg_runs;
 struct tg_call;
 struct tg_host;
@@ -64,6 +66,11 @@ struct tg_script_env {
      * TG_ERR_NOT_FOUND: no such worker. */
     void *post_ctx;
     enum tg_err (*post)(void *post_ctx, const struct tg_remote_order *order, uint64_t ticket);
+    struct tg_http_client *http; /* for tidegate.http; NULL in the probe */
+    struct tg_http_defaults {
+        uint64_t timeout_ms, connect_timeout_ms, idle_timeout_ms, response_max; /* 0: none */
+    } http_defaults;
+    struct tg_kv *kv; /* shared by all workers; NULL: each state has its own (check, the probe) */
     struct tg_host *host; /* filled in by the host that embeds this; NULL without one */
 };
 
@@ -73,6 +80,7 @@ struct tg_generation {
     struct tg_source *source;  /* counted */
     char version[TG_POLICY_VERSION_SIZE];
     size_t memory_used;
+    size_t memory_loaded; /* used when it was ready to serve */
     size_t memory_max;
     bool memory_unlimited; /* while the state is built and closed: our own code, not the policy's */
     int hook_refs[TG_HOOKS]; /* registry references, LUA_NOREF when not defined */
@@ -83,8 +91,12 @@ struct tg_generation {
     struct tg_call *current; /* whose coroutine runs now; NULL at load time and outside Lua */
     int pool_refs[32];       /* finished coroutines to use again */
     size_t pool_count;
+    struct tg_list timers; /* api/timer: those that scripts have set */
+    size_t timer_count;
+    bool serves;             /* committed and not yet retired: its timers run */
     struct tg_list node;     /* host's list */
     bool retired;            /* no new calls; destroyed with the last one */
+    bool ended;              /* retired, and what it still does is ended */
     uint64_t drain_until_ms; /* retired: when calls that are still under way are ended */
 };
 

@@ -1,5 +1,4 @@
-/* hook_args.c - what each hook is called with: conn first (but for upgrade), then the one thing that
- * the hook is about.
+/* hook_args.c - what each hook is called with: conn first (but for upgrade), then what the hook is about.
  */
 #include "script/hook_args.h"
 
@@ -9,6 +8,7 @@
 #include "connection/connection.h"
 #include "script/api/conn.h"
 #include "script/api/json.h"
+#include "script/api/session.h"
 #include "script/credentials.h"
 #include "script/view.h"
 
@@ -57,6 +57,12 @@ static void push_end(lua_State *L, const struct tg_hook_args *args)
     lua_setfield(L, -2, "state");
 }
 
+static void push_session(lua_State *L, const struct tg_hook_args *args)
+{
+    tg_session_give(L, args->call, args->conn);
+    lua_pushstring(L, args->from_version);
+}
+
 static void (*const pushers[TG_HOOKS])(lua_State *L, const struct tg_hook_args *args) = {
     [TG_HOOK_UPGRADE] = push_request,
     [TG_HOOK_AUTHENTICATE] = push_credentials,
@@ -68,6 +74,7 @@ static void (*const pushers[TG_HOOKS])(lua_State *L, const struct tg_hook_args *
     [TG_HOOK_BINARY] = push_bytes,
     [TG_HOOK_TEXT] = push_bytes,
     [TG_HOOK_CLOSED] = push_end,
+    [TG_HOOK_MIGRATE] = push_session,
 };
 
 int tg_hook_args_build(lua_State *L)

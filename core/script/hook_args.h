@@ -5,6 +5,7 @@
 #include "connection/hooks.h"
 
 struct lua_State;
+struct tg_call;
 struct tg_conn;
 
 /* Borrowed until tg_hook_args_build returns. */
@@ -13,6 +14,9 @@ struct tg_hook_args {
     enum tg_hook hook;
     const struct tg_hook_input *input;
     int function_ref; /* the hook, in the registry */
+    /* migrate only */
+    struct tg_call *call;
+    const char *from_version;
 };
 
 /* A builder for tg_call_start; its ud is a struct tg_hook_args. */

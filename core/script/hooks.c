@@ -5,6 +5,8 @@
  *
  * I1  Every tg_host_hook_start is answered once, or cancelled.
  * I2  Whatever goes wrong on the way to an answer is an outcome other than OK.
+ *
+ * A connection that comes from another version of the policy goes through migrate.c first.
  */
 #include <assert.h>
 
@@ -17,9 +19,12 @@
 #include "connection/redact.h"
 #include "script/hook_args.h"
 #include "script/hook_results.h"
+#include "script/hooks_internal.h"
 #include "script/host_internal.h"
+#include "script/migrate.h"
+#include "script/rebuild.h"
 
-static enum tg_hook_outcome outcome_of(enum tg_call_outcome outcome)
+enum tg_hook_outcome tg__hook_outcome_of(enum tg_call_outcome outcome)
 {
     switch (outcome) {
     case TG_CALL_OK:
@@ -37,8 +42,8 @@ static enum tg_hook_outcome outcome_of(enum tg_call_outcome outcome)
     return TG_HOOK_ERROR_OUTCOME;
 }
 
-static void count(struct tg_host *host, enum tg_hook hook, enum tg_hook_outcome outcome,
-                  uint64_t started_ns)
+void tg__hook_count(struct tg_host *host, enum tg_hook hook, enum tg_hook_outcome outcome,
+                    uint64_t started_ns)
 {
     struct tg_metrics *metrics = host->env.metrics;
     if (metrics == NULL)
@@ -48,10 +53,11 @@ static void count(struct tg_host *host, enum tg_hook hook, enum tg_hook_outcome 
                          (tg_clock_monotonic_ns() - started_ns) / 1000);
 }
 
-static void log_failure(const struct tg_call *call, const struct tg_conn *conn,
-                        enum tg_hook_outcome outcome, const char *message, const char *traceback)
+void tg__hook_log_failure(const struct tg_call *call, enum tg_hook_outcome outcome,
+                          const char *message, const char *traceback)
 {
     char id[TG_CONN_ID_SIZE] = "";
+    const struct tg_conn *conn = tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
     if (conn != NULL)
         tg_conn_id_text(conn, id);
     tg_log_about(conn, TG_LOG_ERROR, "hook.failed", tg_log_str("id", id),
@@ -59,6 +65,14 @@ static void log_failure(const struct tg_call *call, const struct tg_conn *conn,
                  tg_log_str("policy", call->generation->version),
                  tg_log_str("outcome", tg_hook_outcome_names[outcome]),
                  tg_log_str("message", message), tg_log_str("traceback", traceback));
+}
+
+void tg__hook_fail(struct tg_hook_reading *reading, const struct tg_generation *generation,
+                   enum tg_hook_outcome outcome)
+{
+    tg_hook_reading_fail(reading, outcome);
+    if (generation->ended)
+        reading->result.reason = TG_RELOADED_TEXT;
 }
 
 struct results {
@@ -96,15 +110,15 @@ static void on_hook_done(struct tg_call *call, enum tg_call_outcome ended, int c
     }
     if (ended != TG_CALL_OK) {
         tg_hook_reading_fini(&reading);
-        tg_hook_reading_fail(&reading, outcome_of(ended));
+        tg__hook_fail(&reading, call->generation, tg__hook_outcome_of(ended));
     }
     enum tg_hook_outcome outcome = reading.result.outcome;
     struct tg_conn *conn = tg_hub_find_serial(host->env.hub, call->conn_serial);
-    count(host, call->hook, outcome, call->started_ns);
+    tg__hook_count(host, call->hook, outcome, call->started_ns);
     if (outcome != TG_HOOK_OK_OUTCOME && outcome != TG_HOOK_DENIED_OUTCOME)
-        log_failure(call, conn, outcome,
-                    outcome == TG_HOOK_BAD_RESULT_OUTCOME ? reading.wrong.text : error_text,
-                    traceback);
+        tg__hook_log_failure(
+            call, outcome, outcome == TG_HOOK_BAD_RESULT_OUTCOME ? reading.wrong.text : error_text,
+            traceback);
     if (conn != NULL)
         tg_conn_hook_done(conn, call->hook, &reading.result);
     tg_hook_reading_fini(&reading);
@@ -118,14 +132,14 @@ static int function_of(const struct tg_generation *generation, enum tg_hook hook
     return generation->hook_refs[hook];
 }
 
-static void answer_failed(struct tg_host *host, struct tg_conn *conn, enum tg_hook hook,
-                          enum tg_hook_outcome outcome, const char *why)
+void tg__hook_answer_failed(struct tg_host *host, struct tg_conn *conn, enum tg_hook hook,
+                            enum tg_hook_outcome outcome, const char *why)
 {
     struct tg_hook_reading reading;
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_text(conn, id);
     tg_hook_reading_fail(&reading, outcome);
-    count(host, hook, outcome, tg_clock_monotonic_ns());
+    tg__hook_count(host, hook, outcome, tg_clock_monotonic_ns());
     tg_log_about(conn, TG_LOG_ERROR, "hook.failed", tg_log_str("id", id),
                  tg_log_str("hook", tg_hook_names[hook]),
                  tg_log_str("policy", tg_host_version(host)),
@@ -139,21 +153,21 @@ bool tg_host_hook_defined(void *host_ptr, enum tg_hook hook)
     return host->current != NULL && function_of(host->current, hook) != LUA_NOREF;
 }
 
-void tg_host_hook_start(void *host_ptr, struct tg_conn *conn, enum tg_hook hook,
-                        const struct tg_hook_input *input)
+void tg__hook_begin(struct tg_host *host, struct tg_generation *generation, struct tg_conn *conn,
+                    enum tg_hook hook, const struct tg_hook_input *input)
 {
-    struct tg_host *host = host_ptr;
-    struct tg_generation *generation = host->current;
     uint64_t serial = tg_conn_get_id(conn)->serial;
     if (generation == NULL || function_of(generation, hook) == LUA_NOREF) {
-        answer_failed(host, conn, hook, TG_HOOK_ERROR_OUTCOME, "no policy defines this hook");
+        tg__hook_answer_failed(host, conn, hook, TG_HOOK_ERROR_OUTCOME,
+                               "no policy defines this hook");
         return;
     }
-    struct tg_hook_args args = {conn, hook, input, function_of(generation, hook)};
+    struct tg_hook_args args = {
+        .conn = conn, .hook = hook, .input = input, .function_ref = function_of(generation, hook)};
     struct tg_call *call = tg_call_create(generation, TG_CALL_HOOK, serial,
                                           host->env.wall_budget_ms, on_hook_done, host);
     if (call == NULL) {
-        answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
+        tg__hook_answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
         return;
     }
     call->hook = hook;
@@ -161,19 +175,30 @@ void tg_host_hook_start(void *host_ptr, struct tg_conn *conn, enum tg_hook hook,
     assert(err != TG_ERR_EXISTS);
     if (err != TG_ERR_OK) {
         tg_call_cancel(call);
-        answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
+        tg__hook_answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
         return;
     }
-    tg_conn_set_policy_version(conn, generation->version);
     tg_call_start(call, tg_hook_args_build, &args);
+}
+
+void tg_host_hook_start(void *host_ptr, struct tg_conn *conn, enum tg_hook hook,
+                        const struct tg_hook_input *input)
+{
+    struct tg_host *host = host_ptr;
+    tg__rebuild_if_due(host);
+    if (host->current != NULL && tg__migrate_before_hook(host, conn, hook, input))
+        return;
+    tg__hook_begin(host, host->current, conn, hook, input);
 }
 
 void tg_host_hook_cancel(void *host_ptr, struct tg_conn *conn)
 {
     struct tg_host *host = host_ptr;
     struct tg_call *call = tg_map_remove(&host->hook_calls, tg_conn_get_id(conn)->serial);
-    if (call == NULL)
+    if (call == NULL) {
+        (void)tg__migrate_cancel_hook(host, conn);
         return;
-    count(host, call->hook, TG_HOOK_CANCELLED_OUTCOME, call->started_ns);
+    }
+    tg__hook_count(host, call->hook, TG_HOOK_CANCELLED_OUTCOME, call->started_ns);
     tg_call_cancel(call);
 }

@@ -1,7 +1,7 @@
 /* host.c - which generation serves, which ones drain, and when each is closed.
  *
  *   prepared ─[commit]─> current ─[next commit]─> draining ─[last call ended]─> closed
- *       └─[abort]─> closed            after drain_timeout, or when too many drain: calls are ended
+ *       └─[abort]─> closed            after drain_timeout, or when too many live: calls are ended
  *
  * A state is closed from the loop or from a letter, never from below a call of its own: the call that
  * ended last may still have its Lua code on the C stack.
@@ -13,9 +13,10 @@
 #include "agent/run.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "script/api/timer.h"
 #include "script/host_internal.h"
-
-#define RELOADED "the policy was reloaded and the old version's time was up"
+#include "script/migrate.h"
+#include "script/rebuild.h"
 
 static void on_reap(struct tg_timer *timer);
 
@@ -66,7 +67,9 @@ void tg_host_destroy(struct tg_host *host)
         close_generation(&generation);
     }
     tg_timer_stop(host->env.timers, &host->reap_timer);
+    tg__rebuild_forget(host);
     tg_map_fini(&host->hook_calls);
+    tg__migrations_drop(host);
     tg_map_fini(&host->remote_waits);
     tg_free(host);
 }
@@ -106,16 +109,18 @@ void tg_host_abort(struct tg_host *host)
 static void end_calls(struct tg_host *host, struct tg_generation *generation)
 {
     struct tg_run_executor executor = tg_host_executor(host);
+    generation->ended = true;
     tg_log(TG_LOG_WARN, "policy.drain_ended", tg_log_str("version", generation->version),
            tg_log_uint("calls", generation->call_count));
     while (!tg_list_empty(&generation->calls)) {
-        struct tg_call *call = TG_CONTAINER_OF(generation->calls.next, struct tg_call, node);
+        /* A task ends with its root. */
+        struct tg_call *call = TG_CONTAINER_OF(generation->calls.next, struct tg_call, node)->root;
         struct tg_run *run = call->run;
         if (run == NULL) {
-            tg_call_abandon(call, RELOADED);
+            tg_call_abandon(call, TG_RELOADED_TEXT);
             continue;
         }
-        tg_run_fail(run, TG_RUN_CANCELLED_OUTCOME, "reloaded", RELOADED);
+        tg_run_fail(run, TG_RUN_CANCELLED_OUTCOME, "reloaded", TG_RELOADED_TEXT);
         executor.cancel(host, run);
     }
 }
@@ -161,6 +166,7 @@ static void on_reap(struct tg_timer *timer)
 static void retire(struct tg_host *host, struct tg_generation *generation)
 {
     generation->retired = true;
+    tg_lua_timers_end(generation);
     generation->drain_until_ms =
         tg_timers_now_ms(host->env.timers) + host->options.drain_timeout_ms;
     tg_list_push(&host->draining, &generation->node);
@@ -171,16 +177,35 @@ static void retire(struct tg_host *host, struct tg_generation *generation)
     arm_reap(host);
 }
 
-void tg_host_commit(struct tg_host *host)
+void tg__host_switch(struct tg_host *host, struct tg_generation *next)
 {
     struct tg_generation *old = host->current;
-    if (host->prepared == NULL)
-        return;
-    host->current = host->prepared;
-    host->prepared = NULL;
+    host->current = next;
+    tg__rebuild_forget(host);
     if (old != NULL)
         retire(host, old);
+    tg_lua_timers_begin(next);
     update_memory_gauge(host);
+}
+
+void tg_host_commit(struct tg_host *host)
+{
+    struct tg_generation *next = host->prepared;
+    if (next == NULL)
+        return;
+    host->prepared = NULL;
+    tg__host_switch(host, next);
+}
+
+bool tg__host_is_running(const struct tg_host *host)
+{
+    if (host->current != NULL && host->current->current != NULL)
+        return true;
+    TG_LIST_EACH (node, next, &host->draining) {
+        if (TG_CONTAINER_OF(node, struct tg_generation, node)->current != NULL)
+            return true;
+    }
+    return false;
 }
 
 void tg__host_call_ended(struct tg_host *host, struct tg_generation *generation)
@@ -188,6 +213,15 @@ void tg__host_call_ended(struct tg_host *host, struct tg_generation *generation)
     update_memory_gauge(host);
     if (generation->retired && generation->call_count == 0)
         arm_reap(host);
+}
+
+static void tell_facts(const struct tg_generation *generation,
+                       void (*fn)(void *ctx, const struct tg_generation_facts *facts), void *ctx)
+{
+    fn(ctx, &(struct tg_generation_facts){.version = generation->version,
+                                          .calls = generation->call_count,
+                                          .memory_bytes = generation->memory_used,
+                                          .draining = generation->retired});
 }
 
 const char *tg_host_version(const struct tg_host *host)
@@ -201,4 +235,14 @@ size_t tg_host_generations(const struct tg_host *host)
     TG_LIST_EACH (node, next, &host->draining)
         count++;
     return count;
+}
+
+void tg_host_each_generation(const struct tg_host *host,
+                             void (*fn)(void *ctx, const struct tg_generation_facts *facts),
+                             void *ctx)
+{
+    if (host->current != NULL)
+        tell_facts(host->current, fn, ctx);
+    TG_LIST_EACH (node, next, &host->draining)
+        tell_facts(TG_CONTAINER_OF(node, struct tg_generation, node), fn, ctx);
 }

@@ -39,6 +39,16 @@ void tg_host_abort(struct tg_host *host);
 /* "" before the first commit. */
 const char *tg_host_version(const struct tg_host *host);
 size_t tg_host_generations(const struct tg_host *host); /* current and draining */
+struct tg_generation_facts {
+    const char *version; /* borrowed until the callback returns */
+    size_t calls;
+    size_t memory_bytes;
+    bool draining;
+};
+/* The current one first, then those that drain, oldest first. */
+void tg_host_each_generation(const struct tg_host *host,
+                             void (*fn)(void *ctx, const struct tg_generation_facts *facts),
+                             void *ctx);
 
 /* What the layers below need. run_start/run_cancel/runs_end of the upper are agent/'s and are filled in
  * by app/. */

@@ -15,13 +15,28 @@ struct tg_host {
     struct tg_generation *prepared; /* owned; NULL when none */
     struct tg_list draining;        /* tg_generation.node; owned */
     struct tg_map hook_calls;       /* connection serial -> tg_call under way (kind HOOK) */
+    struct tg_map migrations;       /* connection serial -> struct migration; owned by migrate.c */
     struct tg_map remote_waits;     /* ticket -> tg_call suspended in tide.send / tide.close */
     uint64_t next_ticket;
     struct tg_timer reap_timer; /* the next look at those that drain */
+    struct {                    /* rebuild.c's */
+        struct tg_timer timer;
+        bool wanted;
+        enum tg_rebuild why;
+        uint64_t not_before_ms;
+        uint64_t delay_ms; /* between the last two */
+    } rebuild;
 };
+
+/* What those are told whose calls end with their generation. */
+#define TG_RELOADED_TEXT "the policy was reloaded and the old version's time was up"
 
 /* env is embedded in the host, so any generation finds its host. NULL for a probe. */
 struct tg_host *tg__host_of(struct tg_generation *generation);
+/* Makes a generation the current one and lets the one before drain. */
+void tg__host_switch(struct tg_host *host, struct tg_generation *next);
+/* True while Lua code of this host is on the stack of this thread. */
+bool tg__host_is_running(const struct tg_host *host);
 /* A call of this generation has ended: destroys a retired generation with its last call, later, from
  * the loop (never while its Lua code is on the C stack). */
 void tg__host_call_ended(struct tg_host *host, struct tg_generation *generation);

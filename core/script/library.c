@@ -3,18 +3,30 @@
 
 #include "script/api/conn.h"
 #include "script/api/crypto.h"
+#include "script/api/http.h"
+#include "script/api/http_response.h"
 #include "script/api/json.h"
+#include "script/api/jwt.h"
+#include "script/api/kv.h"
 #include "script/api/log.h"
 #include "script/api/run.h"
 #include "script/api/session.h"
+#include "script/api/task.h"
 #include "script/api/tide.h"
 #include "script/api/time.h"
+#include "script/api/timer.h"
 #include "script/view.h"
 
 static const struct tg_library_module modules[] = {
-    {"tidegate", tg_tide_open},          {"tidegate.crypto", tg_crypto_open},
-    {"tidegate.json", tg_lua_json_open}, {"tidegate.log", tg_log_open},
+    {"tidegate", tg_tide_open},
+    {"tidegate.crypto", tg_crypto_open},
+    {"tidegate.http", tg_http_open},
+    {"tidegate.json", tg_lua_json_open},
+    {"tidegate.log", tg_log_open},
     {"tidegate.time", tg_time_open},
+    {"tidegate.jwt", tg_lua_jwt_open},
+    {"tidegate.kv", tg_lua_kv_open},
+    {"tidegate.timer", tg_lua_timer_open},
 };
 
 size_t tg_library_modules(const struct tg_library_module **rows)
@@ -31,4 +43,9 @@ void tg_library_open_types(struct lua_State *L)
     tg_session_open_type(L);
     tg_tide_open_types(L);
     tg_run_open_type(L);
+    tg_http_response_open_type(L);
+    tg_task_open_type(L);
+    tg_lua_jwt_open_types(L);
+    tg_lua_kv_open_type(L);
+    tg_lua_timer_open_type(L);
 }

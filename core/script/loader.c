@@ -19,6 +19,7 @@
 
 #include "base/embedded.h"
 #include "base/suggest.h"
+#include "script/api/api.h"
 #include "script/call.h"
 #include "script/frozen.h"
 #include "script/generation.h"
@@ -45,10 +46,12 @@ static const struct {
     {"ffi", "a policy cannot call C; use the tidegate.* modules"},
     {"io", "use tidegate.log to write and tidegate.http to fetch"},
     {"jit", "policies run in the interpreter, so that their time can be limited"},
+    {"jwt", "use tidegate.jwt"},
     {"lfs", "a policy has no files"},
     {"math", "it is a global"},
     {"openssl", "use tidegate.crypto"},
     {"os", "of it, time, date, clock and difftime are there as a global"},
+    {"resty.jwt", "use tidegate.jwt"},
     {"socket", "use tidegate.http"},
     {"socket.http", "use tidegate.http"},
     {"ssl", "use tidegate.http"},
@@ -268,6 +271,9 @@ static void check_loop(lua_State *L, const char *module)
 
     lua_pushfstring(L, "%s", module);
     for (int level = 1; lua_getstack(L, level, &ar) != 0; level++) {
+        /* To reach a level costs as much as it is deep. */
+        if (tg_api_out_of_time(L))
+            tg_api_raise_out_of_time(L);
         if (!push_required(L, &ar))
             continue;
         bool same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), module) == 0;

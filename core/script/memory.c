@@ -10,6 +10,28 @@
 #include "base/memory.h"
 #include "script/generation.h"
 
+/* Strings above TG_SCRIPT_STRING_MAX are refused, by what they are made in: most functions that read a
+ * string are one C call, whose time its length bounds. What a table needs is known by its exact size. */
+#define STRING_BLOCK_MAX (TG_SCRIPT_STRING_MAX + 4096)
+
+static bool is_power_of_two(size_t n)
+{
+    return (n & (n - 1)) == 0;
+}
+
+/* A table's array (8 bytes each, one more than a power of two) or hash part (24 bytes each), or the state's
+ * table of strings; LuaJIT's buffer for text is a power of two that grows from a smaller one. */
+static bool is_too_large(size_t old_size, size_t new_size)
+{
+    if (new_size <= STRING_BLOCK_MAX)
+        return false;
+    if (new_size > TG_SCRIPT_TABLE_MAX)
+        return !(old_size == 0 && is_power_of_two(new_size));
+    return !is_power_of_two(new_size - 8) &&
+           (new_size % 24 != 0 || !is_power_of_two(new_size / 24)) &&
+           !(old_size == 0 && is_power_of_two(new_size));
+}
+
 /* LuaJIT crashes when an allocation fails inside lua_newstate (but for the first). Whoever makes a state
  * has seen before that there is memory; should it be gone all the same, the process ends here. */
 static void *resize_while_opening(void *block, size_t old_size, size_t new_size)
@@ -34,7 +56,7 @@ void *tg_script_alloc(void *ud, void *block, size_t old_size, size_t new_size)
     }
     /* Shrinking always works: Lua does not expect it to fail. */
     if (new_size > old && !generation->memory_unlimited &&
-        (generation->memory_used > generation->memory_max ||
+        (is_too_large(old, new_size) || generation->memory_used > generation->memory_max ||
          new_size - old > generation->memory_max - generation->memory_used))
         return NULL;
     void *grown = generation->L == NULL ? resize_while_opening(block, old, new_size)

@@ -21,5 +21,7 @@ struct tg_mistakes;
 
 /* Reads the declarations at `index` (nil: none) and completes tide.options. May raise out of memory. */
 void tg_options_declare(struct lua_State *L, int index, struct tg_mistakes *mistakes);
+/* Pushes a table: path -> true for every option that was declared so far. May raise out of memory. */
+void tg_options_push_declared(struct lua_State *L);
 
 #endif

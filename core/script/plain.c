@@ -15,6 +15,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "script/api/api.h"
 #include "script/api/json_marks.h"
 #include "script/path.h"
 #include "script/view.h"
@@ -161,6 +162,9 @@ static enum tg_err encode_table(struct encoder *e, int index)
     int top = lua_gettop(e->L);
     if (e->path.depth >= DEPTH_MAX)
         return refuse(e, TG_ERR_LIMIT, "is nested too deeply (a table that contains itself?)");
+    /* The same large and nearly empty table may be in a list thousands of times. */
+    if (tg_api_out_of_time(e->L))
+        return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to keep", e->path.root);
     size_t length = lua_objlen(e->L, index);
     uint32_t hints[2] = {length > HINT_MAX ? HINT_MAX : (uint32_t)length, 0};
     enum tg_err err =
@@ -282,4 +286,20 @@ void tg_plain_push(lua_State *L, const void *data, size_t len)
     luaL_checkstack(L, 6, "plain data");
     push_value(&d);
     assert(d.at == d.end);
+}
+
+bool tg_plain_read_number(const void *data, size_t len, double *number)
+{
+    const uint8_t *bytes = data;
+    if (len != TG_PLAIN_NUMBER_SIZE || bytes[0] != TAG_NUMBER)
+        return false;
+    memcpy(number, bytes + 1, sizeof *number);
+    return true;
+}
+
+void tg_plain_write_number(void *data, double number)
+{
+    uint8_t *bytes = data;
+    bytes[0] = TAG_NUMBER;
+    memcpy(bytes + 1, &number, sizeof number);
 }

@@ -7,6 +7,7 @@
 #ifndef TG_SCRIPT_PLAIN_H
 #define TG_SCRIPT_PLAIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buffer.h"
@@ -22,5 +23,10 @@ TG_MUST enum tg_err tg_plain_encode(struct lua_State *L, int index, const char *
                                     struct tg_error *error);
 /* Pushes the value (nil for no bytes). May raise out of memory; bytes must come from encode. */
 void tg_plain_push(struct lua_State *L, const void *data, size_t len);
+
+/* A number as encode writes it, for those who count without a state. read: false: it is no number. */
+#define TG_PLAIN_NUMBER_SIZE 9
+bool tg_plain_read_number(const void *data, size_t len, double *number);
+void tg_plain_write_number(void *data, double number);
 
 #endif

@@ -37,6 +37,7 @@ static const char *const signatures[TG_HOOKS] = {
     [TG_HOOK_BINARY] = "binary(conn, bytes)",
     [TG_HOOK_TEXT] = "text(conn, text)",
     [TG_HOOK_CLOSED] = "closed(conn, info)",
+    [TG_HOOK_MIGRATE] = "migrate(conn, session, from_version)",
 };
 
 struct check {
@@ -60,14 +61,14 @@ static const char *place_of_key(struct check *c, const char *key)
     return c->place;
 }
 
-/* Where the function on top was written. */
-static const char *place_of_function(struct check *c)
+/* Where the function on top was written; one of C's is looked for by its key. */
+static const char *place_of_function(struct check *c, const char *key)
 {
     lua_Debug ar;
 
     lua_pushvalue(c->L, -1);
     if (lua_getinfo(c->L, ">S", &ar) == 0 || ar.linedefined <= 0)
-        return place_of_key(c, NULL);
+        return place_of_key(c, key);
     (void)snprintf(c->place, sizeof c->place, "%.200s:%d", ar.short_src, ar.linedefined);
     return c->place;
 }
@@ -82,7 +83,8 @@ static void take_hook(struct check *c, enum tg_hook hook)
         return;
     }
     if (!lua_isnil(c->L, -1))
-        tg_mistakes_add(c->mistakes, "%s: the hook %s is a %s; it must be a function: %s … end",
+        tg_mistakes_add(c->mistakes, "bad-hook",
+                        "%s: the hook %s is a %s; it must be a function: %s … end",
                         place_of_key(c, name), name, luaL_typename(c->L, -1), signatures[hook]);
     lua_pop(c->L, 1);
 }
@@ -98,10 +100,10 @@ static void refuse_beside_text(struct check *c, enum tg_hook hook)
         return;
     lua_rawgeti(c->L, LUA_REGISTRYINDEX, c->generation->hook_refs[hook]);
     tg_mistakes_add(
-        c->mistakes,
+        c->mistakes, "hook-beside-text",
         "%s: %s beside text: a policy with text speaks a protocol of its own, and its text "
         "frames never become messages; remove one of them",
-        place_of_function(c), tg_hook_names[hook]);
+        place_of_function(c, tg_hook_names[hook]), tg_hook_names[hook]);
     lua_pop(c->L, 1);
 }
 
@@ -112,7 +114,7 @@ static void take_hooks(struct check *c)
     lua_getfield(c->L, c->policy, "authenticate");
     if (lua_isnil(c->L, -1))
         tg_mistakes_add(
-            c->mistakes,
+            c->mistakes, "no-authenticate",
             "%s: no authenticate hook: a policy must say who may connect; add function "
             "policy.authenticate(conn, credentials) … end, which returns an identity such as "
             "{ user_id = \"…\" } (there is no default)",
@@ -130,7 +132,7 @@ static bool check_agent(struct check *c)
     char key[PLACE_SIZE];
 
     if (lua_type(c->L, -2) != LUA_TSTRING) {
-        tg_mistakes_add(c->mistakes,
+        tg_mistakes_add(c->mistakes, "bad-agent",
                         "%s: agents has a %s as a key; agents have names: agents = { supervisor = "
                         "function(run, input) … end }",
                         place_of_key(c, "agents"), luaL_typename(c->L, -2));
@@ -138,18 +140,29 @@ static bool check_agent(struct check *c)
     }
     const char *name = lua_tostring(c->L, -2);
     if (name[0] == '\0' || lua_objlen(c->L, -2) != strlen(name)) {
-        tg_mistakes_add(c->mistakes, "%s: an agent needs a name", place_of_key(c, "agents"));
+        tg_mistakes_add(c->mistakes, "bad-agent", "%s: an agent needs a name",
+                        place_of_key(c, "agents"));
         return false;
     }
     if (lua_isfunction(c->L, -1))
         return true;
     (void)snprintf(key, sizeof key, "agents.%.100s", name);
     tg_mistakes_add(
-        c->mistakes,
+        c->mistakes, "bad-agent",
         "%s: the agent %s is a %s; it must be a function(run, input) … end that returns "
         "the answer",
         place_of_key(c, key), name, luaL_typename(c->L, -1));
     return false;
+}
+
+/* Runs begin with a message of Tidegate's own protocol, which a policy with text does not speak. */
+static void warn_beside_text(struct check *c)
+{
+    if (has_hook(c, TG_HOOK_TEXT))
+        tg_mistakes_warn(c->mistakes, "unreachable-agent",
+                         "%s: no agent can be reached: a policy with text gets its text frames as "
+                         "they are, and no message ever starts a run; remove text or the agents",
+                         place_of_key(c, "agents"));
 }
 
 static void take_agents(struct check *c)
@@ -166,7 +179,7 @@ static void take_agents(struct check *c)
     }
     if (!lua_istable(L, agents)) {
         tg_mistakes_add(
-            c->mistakes,
+            c->mistakes, "bad-agent",
             "%s: agents is a %s, not a table: agents = { supervisor = function(run, input) "
             "… end }",
             place_of_key(c, "agents"), luaL_typename(L, agents));
@@ -189,6 +202,8 @@ static void take_agents(struct check *c)
     }
     generation->agents_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
+    if (count > 0)
+        warn_beside_text(c);
 }
 
 /* --- other keys --------------------------------------------------------------------------------- */
@@ -205,14 +220,14 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
 static void check_unknown_function(struct check *c, const char *name)
 {
     const char *near = tg_suggest(name, tg_hook_names, TG_HOOKS);
-    const char *place = place_of_function(c);
+    const char *place = place_of_function(c, name);
 
     if (near != NULL)
-        tg_mistakes_add(c->mistakes, "%s: unknown hook \"%s\"; did you mean \"%s\"?", place, name,
-                        near);
+        tg_mistakes_add(c->mistakes, "unknown-hook",
+                        "%s: unknown hook \"%s\"; did you mean \"%s\"?", place, name, near);
     else
         tg_mistakes_add(
-            c->mistakes,
+            c->mistakes, "unknown-hook",
             "%s: unknown hook \"%s\"; write a function of your own as local function %s, "
             "or begin its name with _",
             place, name, name);
@@ -227,15 +242,16 @@ static void check_other(struct check *c, const char *name)
         return;
     if (is_one_of(name, facts, FACTS)) {
         if (lua_type(c->L, -1) != LUA_TSTRING)
-            tg_mistakes_add(c->mistakes, "%s: %s must be text, not a %s", place_of_key(c, name),
-                            name, luaL_typename(c->L, -1));
+            tg_mistakes_add(c->mistakes, "bad-key", "%s: %s must be text, not a %s",
+                            place_of_key(c, name), name, luaL_typename(c->L, -1));
     } else if (lua_isfunction(c->L, -1)) {
         check_unknown_function(c, name);
     } else if (lua_istable(c->L, -1)) {
         const char *near = tg_suggest(name, tables, 2);
         if (near != NULL)
-            tg_mistakes_add(c->mistakes, "%s: unknown key \"%s\"; did you mean \"%s\"?",
-                            place_of_key(c, name), name, near);
+            tg_mistakes_add(c->mistakes, "unknown-key",
+                            "%s: unknown key \"%s\"; did you mean \"%s\"?", place_of_key(c, name),
+                            name, near);
     }
 }
 
@@ -274,7 +290,8 @@ void tg_policy_check(struct lua_State *L, int index, struct tg_generation *gener
     luaL_checkstack(L, 20, "policy");
     if (!lua_istable(L, index)) {
         tg_mistakes_add(
-            mistakes, "%s: the file returned %s%s, not a table of hooks; end it with return policy",
+            mistakes, "no-hooks",
+            "%s: the file returned %s%s, not a table of hooks; end it with return policy",
             place_of_key(c, NULL), lua_isnil(L, index) ? "" : "a ",
             lua_isnil(L, index) ? "nothing" : luaL_typename(L, index));
         return;
@@ -285,4 +302,9 @@ void tg_policy_check(struct lua_State *L, int index, struct tg_generation *gener
     lua_getfield(L, index, "options");
     tg_options_declare(L, lua_gettop(L), mistakes);
     lua_pop(L, 1);
+}
+
+const char *tg_policy_signature(enum tg_hook hook)
+{
+    return signatures[hook];
 }

@@ -2,6 +2,8 @@
 #ifndef TG_SCRIPT_POLICY_CHECK_H
 #define TG_SCRIPT_POLICY_CHECK_H
 
+#include "connection/hooks.h"
+
 struct lua_State;
 struct tg_generation;
 struct tg_mistakes;
@@ -10,5 +12,8 @@ struct tg_mistakes;
  * adds every mistake, with its place and a hint. May raise out of memory. */
 void tg_policy_check(struct lua_State *L, int index, struct tg_generation *generation,
                      struct tg_mistakes *mistakes);
+
+/* "authenticate(conn, credentials)" */
+const char *tg_policy_signature(enum tg_hook hook);
 
 #endif

@@ -217,6 +217,7 @@ static void add_names(lua_State *L, int globals, int base)
         push_library(L, &libraries[i]);
         lua_setfield(L, globals, libraries[i].name);
     }
+    tg__sandbox_use_clock(L, globals);
     tg__sandbox_guard_libraries(L, globals, base);
     tg_coroutine_push(L, base);
     lua_setfield(L, globals, "xpcall");

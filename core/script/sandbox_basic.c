@@ -212,12 +212,27 @@ static int l_getmetatable(lua_State *L)
     return 1;
 }
 
+/* The texts from index 1 to `count`, joined; apart, since a buffer takes much of the thread's stack. */
+__attribute__((noinline)) static void push_joined(lua_State *L, int count)
+{
+    luaL_Buffer buffer;
+
+    luaL_buffinit(L, &buffer);
+    for (int i = 1; i <= count; i++) {
+        if (i > 1)
+            luaL_addchar(&buffer, '\t');
+        lua_pushvalue(L, i);
+        luaL_addvalue(&buffer);
+    }
+    luaL_pushresult(&buffer);
+}
+
 /* Upvalue 1: tostring */
 static int l_print(lua_State *L)
 {
     int count = lua_gettop(L);
-    luaL_Buffer buffer;
 
+    tg_api_check_nesting(L, 1);
     luaL_checkstack(L, 4, "print");
     for (int i = 1; i <= count; i++) {
         lua_pushvalue(L, lua_upvalueindex(1));
@@ -227,14 +242,7 @@ static int l_print(lua_State *L)
             return luaL_error(L, "'tostring' must return a string to 'print'");
         lua_replace(L, i);
     }
-    luaL_buffinit(L, &buffer);
-    for (int i = 1; i <= count; i++) {
-        if (i > 1)
-            luaL_addchar(&buffer, '\t');
-        lua_pushvalue(L, i);
-        luaL_addvalue(&buffer);
-    }
-    luaL_pushresult(&buffer);
+    push_joined(L, count);
     size_t len;
     const char *text = lua_tolstring(L, -1, &len);
     const struct tg_call *call = tg_call_current(L);

@@ -1,22 +1,31 @@
 /* sandbox_library.c - functions of the libraries that need a bound or must know read-only tables; and
  * load, which takes text only.
  *
- * The place for what makes other C functions of LuaJIT answerable to the budget (patterns, sort). The
- * wrappers are in lua/tidegate/_library.lua; here is what only C can answer them.
+ * The wrappers are in lua/tidegate/_library.lua; here is what only C can answer them.
+ *
+ * What load takes is bounded twice. LuaJIT's parser passes 60 KiB a millisecond, but walks a list of
+ * jumps from its beginning for each `or`, `and`, `elseif`, `goto` and `break`: 6500 in a row take 50 ms,
+ * 50,000 take three seconds.
  */
 #include "script/sandbox_internal.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "script/api/api.h"
 #include "script/frozen.h"
 #include "script/loader.h"
+#include "script/memory.h"
 #include "script/view.h"
 
-/* What one string function may make; larger results are mistakes or attacks. */
-#define STRING_BYTES_MAX ((size_t)16 << 20)
+#define CHUNK_BYTES_MAX ((size_t)256 << 10)
+#define CHUNK_JUMPS_MAX 2500
+#define CHUNK_TOO_LARGE "the text to load is larger than 256KiB"
+
+static char load_key; /* registry: what makes load, from _library.lua */
 
 static int l_is_read_only(lua_State *L)
 {
@@ -56,33 +65,96 @@ static int l_too_large(lua_State *L)
 {
     double size = lua_tonumber(L, 2) * (length_of(L, 1) + length_of(L, 3));
 
-    lua_pushboolean(L, size > (double)STRING_BYTES_MAX);
+    lua_pushboolean(L, size > (double)TG_SCRIPT_STRING_MAX);
     return 1;
 }
 
 static int l_refuse_size(lua_State *L)
 {
     return luaL_error(L, "string.rep: the result would be larger than %dMiB",
-                      (int)(STRING_BYTES_MAX >> 20));
+                      (int)(TG_SCRIPT_STRING_MAX >> 20));
+}
+
+static int l_check_nesting(lua_State *L)
+{
+    tg_api_check_nesting(L, 2);
+    return 0;
+}
+
+/* comparable(a, b): whether `<` has an answer, be it by a metamethod */
+static int l_comparable(lua_State *L)
+{
+    int type = lua_type(L, 1);
+    bool simple = type == LUA_TNUMBER || type == LUA_TSTRING;
+
+    lua_settop(L, 2);
+    if (simple && lua_type(L, 2) == type)
+        lua_pushboolean(L, 1);
+    else if (luaL_getmetafield(L, 1, "__lt") && luaL_getmetafield(L, 2, "__lt"))
+        lua_pushboolean(L, lua_rawequal(L, -1, -2));
+    else
+        lua_pushboolean(L, 0);
+    return 1;
 }
 
 void tg__sandbox_guard_libraries(struct lua_State *L, int globals, int base)
 {
     static const luaL_Reg core[] = {
-        {"is_read_only", l_is_read_only}, {"refuse", l_refuse},           {"readable", l_readable},
-        {"too_large", l_too_large},       {"refuse_size", l_refuse_size}, {NULL, NULL},
+        {"is_read_only", l_is_read_only}, {"refuse", l_refuse},
+        {"readable", l_readable},         {"too_large", l_too_large},
+        {"refuse_size", l_refuse_size},   {"check_nesting", l_check_nesting},
+        {"comparable", l_comparable},     {NULL, NULL},
     };
 
+    lua_pushlightuserdata(L, &load_key);
     tg_loader_push_private(L, "tidegate/_library.lua");
     lua_pushvalue(L, base);
     lua_getfield(L, globals, "table");
     lua_getfield(L, globals, "string");
+    lua_getfield(L, globals, "os");
     lua_newtable(L);
-    for (const luaL_Reg *row = core; row->name != NULL; row++) {
-        lua_pushcfunction(L, row->func);
-        lua_setfield(L, -2, row->name);
+    tg_api_set_functions(L, core);
+    tg__sandbox_add_patterns(L);
+    lua_pushnumber(L, (lua_Number)CHUNK_BYTES_MAX);
+    lua_setfield(L, -2, "chunk_max");
+    lua_pushliteral(L, CHUNK_TOO_LARGE);
+    lua_setfield(L, -2, "chunk_too_large");
+    tg_loader_push_private(L, "tidegate/_sort.lua");
+    lua_call(L, 6, 1);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static bool is_jump(const char *word, size_t len)
+{
+    static const char *const words[] = {"and", "or", "elseif", "goto", "break"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strlen(words[i]) == len && memcmp(words[i], word, len) == 0)
+            return true;
     }
-    lua_call(L, 4, 0);
+    return false;
+}
+
+/* NULL, or why the text is not loaded. Words in comments and strings count, too. */
+static const char *chunk_refusal(const char *text, size_t len)
+{
+    int jumps = 0;
+
+    if (len > CHUNK_BYTES_MAX)
+        return CHUNK_TOO_LARGE;
+    for (size_t i = 0; i < len; i++) {
+        size_t from = i;
+        while (i < len && is_word(text[i]))
+            i++;
+        if (is_jump(text + from, i - from) && ++jumps > CHUNK_JUMPS_MAX)
+            return "the text to load has more than 2500 times and, or, elseif, goto or break";
+    }
+    return NULL;
 }
 
 static int call_original(lua_State *L)
@@ -93,20 +165,23 @@ static int call_original(lua_State *L)
     return lua_gettop(L);
 }
 
-/* load(chunk [, name [, mode [, env]]]); upvalues: LuaJIT's own, the globals. */
+/* load(text [, name [, mode [, env]]]); upvalues: LuaJIT's own, the globals. */
 static int l_load(lua_State *L)
 {
     bool has_env = lua_gettop(L) >= 4;
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    const char *refusal = chunk_refusal(text, len);
 
-    if (!lua_isfunction(L, 1))
-        (void)luaL_checkstring(L, 1);
     (void)luaL_optstring(L, 2, NULL);
+    if (refusal != NULL)
+        return tg_api_push_failure(L, refusal);
     lua_settop(L, 4);
     if (!has_env) {
         lua_pushvalue(L, lua_upvalueindex(2));
         lua_replace(L, 4);
     }
-    if (lua_isnil(L, 2) && lua_type(L, 1) == LUA_TSTRING) {
+    if (lua_isnil(L, 2)) {
         lua_pushvalue(L, 1);
         lua_replace(L, 2);
     }
@@ -125,12 +200,16 @@ static int l_loadstring(lua_State *L)
 
 void tg__sandbox_add_load(struct lua_State *L, int globals, int base)
 {
-    static const luaL_Reg rows[] = {{"load", l_load}, {"loadstring", l_loadstring}, {NULL, NULL}};
+    lua_getfield(L, base, "load");
+    lua_pushvalue(L, -2);
+    lua_pushcclosure(L, l_loadstring, 2);
+    lua_setfield(L, globals, "loadstring");
 
-    for (const luaL_Reg *row = rows; row->name != NULL; row++) {
-        lua_getfield(L, base, "load");
-        lua_pushvalue(L, -2);
-        lua_pushcclosure(L, row->func, 2);
-        lua_setfield(L, globals, row->name);
-    }
+    lua_pushlightuserdata(L, &load_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, base, "load");
+    lua_pushvalue(L, -3);
+    lua_pushcclosure(L, l_load, 2);
+    lua_call(L, 1, 1);
+    lua_setfield(L, globals, "load");
 }

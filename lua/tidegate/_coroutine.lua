@@ -12,6 +12,11 @@ local error, raw_type, raw_xpcall = base.error, base.type, base.xpcall
 local raw = base.coroutine
 local create, resume, yield, status, running = raw.create, raw.resume, raw.yield, raw.status, raw.running
 
+-- How deep coroutines may resume each other: each takes some of the thread's own stack, which LuaJIT does
+-- not count. level[co] is how deep co was when it was resumed last.
+local LEVEL_MAX = 180
+local level = base.setmetatable({}, { __mode = "k" })
+
 local M = {}
 
 local function settle(co, ...)
@@ -41,7 +46,13 @@ function M.resume(co, ...)
   if parents[co] then
     return false, "cannot resume non-suspended coroutine"
   end
-  parents[co] = running() or true
+  local parent = running()
+  local depth = (parent and level[parent] or 0) + 1
+  if depth > LEVEL_MAX then
+    return false, "coroutines resume each other more than " .. LEVEL_MAX .. " deep"
+  end
+  level[co] = depth
+  parents[co] = parent or true
   return settle(co, resume(co, ...))
 end
 

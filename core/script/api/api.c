@@ -15,6 +15,9 @@
 #include "script/path.h"
 #include "script/view.h"
 
+static char classes_key; /* registry: name of a class -> { metatable, its methods' key, fields } */
+enum { CLASS_METATABLE = 1, CLASS_METHODS, CLASS_FIELDS };
+
 struct tg_script_env *tg_api_env(lua_State *L)
 {
     return tg_generation_of(L)->env;
@@ -31,6 +34,24 @@ bool tg_api_out_of_time(lua_State *L)
     const struct tg_generation *generation = tg_generation_of(L);
     return generation != NULL && generation->env->meter != NULL &&
            tg_meter_expired(generation->env->meter);
+}
+
+int tg_api_raise_out_of_time(lua_State *L)
+{
+    return tg_meter_raise(tg_api_env(L)->meter, L);
+}
+
+void tg_api_check_nesting(lua_State *L, int level)
+{
+    const struct tg_generation *generation = tg_generation_of(L);
+
+    if (generation->env->meter == NULL || !tg_meter_nests_deeply(generation->env->meter))
+        return;
+    luaL_where(L, level);
+    lua_pushliteral(L, "stack overflow (functions of the library that call each other through "
+                       "__tostring, an error handler or the like)");
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 int tg_api_push_failure(lua_State *L, const char *why)
@@ -120,6 +141,83 @@ void tg_api_push_registry(lua_State *L, char *key)
 {
     lua_pushlightuserdata(L, key);
     lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+static void push_class_records(lua_State *L)
+{
+    tg_api_push_registry(L, &classes_key);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushlightuserdata(L, &classes_key);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void tg_api_declare_class(lua_State *L, const char *name, char *metatable_key, char *methods_key)
+{
+    int fields = lua_gettop(L);
+
+    push_class_records(L);
+    lua_createtable(L, 3, 0);
+    tg_api_push_registry(L, metatable_key);
+    lua_rawseti(L, -2, CLASS_METATABLE);
+    lua_pushlightuserdata(L, methods_key);
+    lua_rawseti(L, -2, CLASS_METHODS);
+    lua_pushvalue(L, fields);
+    lua_rawseti(L, -2, CLASS_FIELDS);
+    lua_setfield(L, -2, name);
+    lua_settop(L, fields - 1);
+}
+
+/* Adds the keys of the table on top, if it is one, to the table below it; pops it. */
+static void add_keys(lua_State *L)
+{
+    int from = lua_gettop(L);
+
+    if (lua_istable(L, from)) {
+        lua_pushnil(L);
+        while (lua_next(L, from) != 0) {
+            lua_pop(L, 1);
+            lua_pushvalue(L, -1);
+            lua_pushboolean(L, 1);
+            lua_rawset(L, from - 1);
+        }
+    }
+    lua_settop(L, from - 1);
+}
+
+void tg_api_push_members(lua_State *L, const char *name)
+{
+    luaL_checkstack(L, 8, "class");
+    push_class_records(L);
+    lua_getfield(L, -1, name);
+    lua_newtable(L); /* records, record, members */
+    if (lua_istable(L, -2)) {
+        lua_rawgeti(L, -2, CLASS_FIELDS);
+        add_keys(L);
+        lua_rawgeti(L, -2, CLASS_METHODS);
+        lua_rawget(L, LUA_REGISTRYINDEX);
+        add_keys(L);
+    }
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+void tg_api_push_classes(lua_State *L)
+{
+    luaL_checkstack(L, 8, "class");
+    lua_newtable(L);
+    int classes = lua_gettop(L);
+    push_class_records(L);
+    lua_pushnil(L);
+    while (lua_next(L, classes + 1) != 0) {
+        lua_rawgeti(L, -1, CLASS_METATABLE);
+        lua_setfield(L, classes, lua_tostring(L, -3));
+        lua_pop(L, 1);
+    }
+    lua_settop(L, classes);
 }
 
 void *tg_api_test_userdata(lua_State *L, int index, char *key)

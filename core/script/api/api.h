@@ -20,6 +20,11 @@ struct tg_conn *tg_api_conn(struct lua_State *L, uint64_t serial);
 /* For C functions that loop over what a script gave them: true when the script's CPU budget is used up
  * and they should stop. */
 bool tg_api_out_of_time(struct lua_State *L);
+/* Raises what ends a script whose budget is used up, having noted where it was. */
+int tg_api_raise_out_of_time(struct lua_State *L);
+/* For C functions that call Lua: raises, at the line of the `level`th caller, when there are too many of them
+ * inside each other. */
+void tg_api_check_nesting(struct lua_State *L, int level);
 
 /* Pushes true, or nil and the reason: what functions that can fail in an expected way return. */
 int tg_api_push_result(struct lua_State *L, enum tg_err err);
@@ -43,6 +48,15 @@ const char *tg_api_suggest(const char *key, const char *const *names, size_t cou
 /* `key` (a static char's address) names a type's metatable in the registry. */
 void tg_api_set_metatable(struct lua_State *L, char *key, const struct luaL_Reg *metamethods);
 void tg_api_push_registry(struct lua_State *L, char *key);
+/* Says that the type with this metatable is `name` of lua/meta ("tidegate.Conn"). Its members are the keys of
+ * the registry's table at methods_key, then or later (NULL: none), and those of the table on top, which
+ * is popped. For `check`, and for the test that compares annotations. */
+void tg_api_declare_class(struct lua_State *L, const char *name, char *metatable_key,
+                          char *methods_key);
+/* Pushes a new table: name of each member -> true. Empty for a class that nobody declared. */
+void tg_api_push_members(struct lua_State *L, const char *name);
+/* Pushes name -> metatable of every class that was declared. */
+void tg_api_push_classes(struct lua_State *L);
 /* The userdata at `index` when its metatable is that of `key`, else NULL. Never raises. */
 void *tg_api_test_userdata(struct lua_State *L, int index, char *key);
 

@@ -15,31 +15,8 @@
 
 struct room_wait {
     struct tg_drain_waiter waiter;
-    struct tg_call *call;  /* borrowed: it ends the wait before it ends */
-    uint64_t wall_left_ms; /* 0: it had no wall timer */
+    struct tg_call *call; /* borrowed: it ends the wait before it ends */
 };
-
-static struct tg_timers *timers_of(const struct tg_call *call)
-{
-    return call->generation->env->timers;
-}
-
-static void stop_wall_clock(struct room_wait *wait)
-{
-    struct tg_timer *timer = &wait->call->wall_timer;
-    uint64_t now = tg_timers_now_ms(timers_of(wait->call));
-    if (!tg_timer_running(timer))
-        return;
-    wait->wall_left_ms = timer->due_ms > now ? timer->due_ms - now : 1;
-    tg_timer_stop(timers_of(wait->call), timer);
-}
-
-static bool start_wall_clock(const struct room_wait *wait)
-{
-    struct tg_timer *timer = &wait->call->wall_timer;
-    return wait->wall_left_ms == 0 ||
-           tg_timer_start(timers_of(wait->call), timer, wait->wall_left_ms, timer->fn) == TG_ERR_OK;
-}
 
 static int build_true(lua_State *L)
 {
@@ -57,22 +34,17 @@ static void on_room(struct tg_drain_waiter *waiter, bool open)
 {
     struct room_wait *wait = TG_CONTAINER_OF(waiter, struct room_wait, waiter);
     struct tg_call *call = wait->call;
-    bool timed = start_wall_clock(wait);
     tg_free(wait);
-    if (!timed) { /* a hook that nobody would end in time must not go on */
-        call->wait_cancel = NULL;
-        tg_call_abandon(call, "out of memory for the wall timer");
-        return;
-    }
+    tg_call_resume_wall(call);
     tg_call_wake(call, open ? build_true : build_closed, NULL);
 }
 
 static void cancel_wait(struct tg_call *call, void *ud)
 {
     struct room_wait *wait = ud;
-    (void)call;
     tg_conn_stop_waiting(&wait->waiter);
     tg_free(wait);
+    tg_call_resume_wall(call);
 }
 
 /* The call that should wait, or NULL. */
@@ -99,6 +71,6 @@ int tg_api_return_sent(struct lua_State *L, struct tg_conn *conn, enum tg_err er
         tg_free(wait);
         return tg_api_push_result(L, err);
     }
-    stop_wall_clock(wait);
+    tg_call_pause_wall(call);
     return tg_call_suspend(L, cancel_wait, wait);
 }

@@ -293,6 +293,8 @@ void tg_conn_open_type(lua_State *L)
         lua_setfield(L, -2, fields[i].name);
     }
     lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    tg_api_declare_class(L, "tidegate.Conn", &metatable_key, &members_key);
 
     lua_pushlightuserdata(L, &objects_key);
     lua_newtable(L);

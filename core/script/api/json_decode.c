@@ -124,7 +124,7 @@ static void push_value(struct decoder *d)
 {
     luaL_checkstack(d->L, 6, "JSON");
     if (++d->made % TIME_CHECK_EVERY == 0 && tg_api_out_of_time(d->L))
-        luaL_error(d->L, "the JSON text took too long to read");
+        tg_api_raise_out_of_time(d->L);
     switch (*d->at) {
     case '{':
         push_object(d);

@@ -45,6 +45,11 @@ static enum tg_err refuse(struct encoder *e, enum tg_err code, const char *what)
     return tg_error_set(e->error, code, "%s %s", where, what);
 }
 
+static enum tg_err out_of_time(struct encoder *e)
+{
+    return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to write as JSON", e->path.root);
+}
+
 static enum tg_err put(struct encoder *e, const void *data, size_t len)
 {
     if (len > e->bytes_max || e->out->len > e->bytes_max - len)
@@ -219,6 +224,9 @@ static enum tg_err encode_table(struct encoder *e, int index)
     enum tg_err err;
     if (e->path.depth >= DEPTH_MAX)
         return refuse(e, TG_ERR_LIMIT, "is nested too deeply (a table that contains itself?)");
+    /* Every time: the same large and nearly empty table may be in a list thousands of times. */
+    if (tg_api_out_of_time(L))
+        return out_of_time(e);
     enum tg_json_mark mark = tg_json_mark_of(L, index);
     bool list = mark == TG_JSON_MARKED_ARRAY;
     if (mark == TG_JSON_UNMARKED) {
@@ -247,8 +255,7 @@ static enum tg_err encode_value(struct encoder *e, int index)
     size_t len = 0;
     const char *text;
     if (++e->visited % TIME_CHECK_EVERY == 0 && tg_api_out_of_time(L))
-        return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to write as JSON",
-                            e->path.root);
+        return out_of_time(e);
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         return put(e, "null", 4);

@@ -124,8 +124,8 @@ static const struct tg_conn *add_origin(lua_State *L, struct line *line)
         tg_conn_id_text(conn, line->id);
         line->fields[line->count++] = tg_log_str("id", line->id);
     }
-    if (call->run != NULL)
-        line->fields[line->count++] = tg_log_str("run", tg_run_id(call->run));
+    if (call->root->run != NULL)
+        line->fields[line->count++] = tg_log_str("run", tg_run_id(call->root->run));
     return conn;
 }
 

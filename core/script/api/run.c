@@ -290,6 +290,12 @@ void tg_run_open_type(lua_State *L)
     push_tool(L);
     lua_setfield(L, -2, "tool");
     lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, names[i]);
+    }
+    tg_api_declare_class(L, "tidegate.Run", &metatable_key, &methods_key);
 }
 
 void tg_run_push(lua_State *L, struct tg_agent_job *job)

@@ -32,11 +32,11 @@ void tg_session_open_type(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static void touch(lua_State *L, int self)
+static void touch(lua_State *L, struct tg_call *call, int self)
 {
-    struct tg_call *call = tg_call_current(L);
     if (call == NULL)
         return;
+    call = call->root; /* its tasks share what it has read */
     call->sessions_read = true;
     tg_api_push_registry(L, &touched_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->co_ref);
@@ -69,9 +69,8 @@ static void decode(lua_State *L, struct tg_conn_ref *ref, const struct tg_conn *
     ref->session_revision = tg_conn_session_revision(conn);
 }
 
-void tg_session_push(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_conn *conn)
+static void push(lua_State *L, struct tg_conn_ref *ref, int self, const struct tg_conn *conn)
 {
-    touch(L, self);
     lua_getfenv(L, self);
     lua_rawgeti(L, -1, TG_CONN_SESSION);
     if (lua_isnil(L, -1) || ref->session_revision != tg_conn_session_revision(conn)) {
@@ -80,6 +79,21 @@ void tg_session_push(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_
         lua_rawgeti(L, -1, TG_CONN_SESSION);
     }
     lua_remove(L, -2);
+}
+
+void tg_session_push(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_conn *conn)
+{
+    touch(L, tg_call_current(L), self);
+    push(L, ref, self, conn);
+}
+
+void tg_session_give(lua_State *L, struct tg_call *call, struct tg_conn *conn)
+{
+    tg_conn_push(L, conn);
+    int self = lua_gettop(L);
+    touch(L, call, self);
+    push(L, lua_touserdata(L, self), self, conn);
+    lua_remove(L, self);
 }
 
 /* The table `table` as the session of `conn`, when it differs from what was read or stored last. */
@@ -121,7 +135,7 @@ int tg_session_replace(lua_State *L, struct tg_conn_ref *ref)
     if (!lua_istable(L, 3))
         return luaL_error(L, "conn.session must be a table, got %s%s", tg_api_type_name(L, 3),
                           tg_view_is(L, 3) ? " (tide.copy makes a table of your own)" : "");
-    touch(L, 1);
+    touch(L, tg_call_current(L), 1);
     lua_getfenv(L, 1);
     if (store(L, ref, conn, lua_gettop(L), 3, &error) != TG_ERR_OK)
         return luaL_error(L, "%s", error.text);

@@ -20,6 +20,8 @@ void tg_session_open_type(struct lua_State *L);
 
 /* Pushes conn.session of the conn object at `self` and remembers that the current call read it. */
 void tg_session_push(struct lua_State *L, struct tg_conn_ref *ref, int self, struct tg_conn *conn);
+/* Pushes conn.session for a call that has not begun, as an argument. */
+void tg_session_give(struct lua_State *L, struct tg_call *call, struct tg_conn *conn);
 /* conn.session = value, with conn at 1 and the value at 3: stores it at once, or raises. */
 int tg_session_replace(struct lua_State *L, struct tg_conn_ref *ref);
 

@@ -18,6 +18,7 @@
 #include "script/api/api.h"
 #include "script/api/json.h"
 #include "script/api/options.h"
+#include "script/api/task.h"
 #include "script/call.h"
 #include "script/host_internal.h"
 #include "script/plain.h"
@@ -185,7 +186,7 @@ static int l_tide_send(lua_State *L)
 {
     struct tg_error error;
     struct tg_remote_order order = {.what = TG_REMOTE_TEXT};
-    tg_api_contexts(L, "tide.send", TG_IN_HOOK | TG_IN_RUN);
+    tg_api_contexts(L, "tide.send", TG_IN_CALL);
     bool known = check_id(L, "tide.send", &order.id);
     if (lua_type(L, 2) == LUA_TSTRING) {
         order.data = lua_tolstring(L, 2, &order.len);
@@ -208,7 +209,7 @@ static int l_tide_close(lua_State *L)
 {
     const char *reason = "";
     struct tg_remote_order order = {.what = TG_REMOTE_CLOSE};
-    tg_api_contexts(L, "tide.close", TG_IN_HOOK | TG_IN_RUN);
+    tg_api_contexts(L, "tide.close", TG_IN_CALL);
     bool known = check_id(L, "tide.close", &order.id);
     order.code = tg_api_check_close(L, "tide.close", 2, &reason);
     order.data = reason;
@@ -257,10 +258,13 @@ static const luaL_Reg functions[] = {
 
 int tg_tide_open(lua_State *L)
 {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 10);
     tg_api_set_functions(L, functions);
+    tg_task_add_functions(L);
     tg_options_push(L, tg_api_env(L));
     lua_setfield(L, -2, "options");
+    lua_pushinteger(L, tg_api_env(L)->worker);
+    lua_setfield(L, -2, "worker");
     lua_pushliteral(L, TG_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

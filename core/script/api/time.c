@@ -48,7 +48,7 @@ static void cancel_nap(struct tg_call *call, void *wait)
 /* time.sleep(seconds) */
 static int l_time_sleep(lua_State *L)
 {
-    tg_api_contexts(L, "time.sleep", TG_IN_HOOK | TG_IN_RUN);
+    tg_api_contexts(L, "time.sleep", TG_IN_CALL);
     lua_Number seconds = lua_type(L, 1) == LUA_TNUMBER ? lua_tonumber(L, 1) : -1;
     if (!(seconds >= 0 && seconds <= SLEEP_SECONDS_MAX))
         return luaL_error(L, "time.sleep: seconds from 0 to 86400 expected");

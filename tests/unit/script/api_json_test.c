@@ -257,19 +257,7 @@ static void test_memory_runs_out(void **state)
     tg_buffer_fini(&out);
 }
 
-static int setup(void **state)
-{
-    *state = bare_lua_open();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    bare_lua_close(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bare_lua_setup, bare_lua_teardown)
 
 int main(void)
 {

@@ -20,26 +20,6 @@
 
 static struct script_fixture fx;
 
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&fx);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_close(&fx);
-    return 0;
-}
-
-#define assert_text_has(text, part)                                                                \
-    do {                                                                                           \
-        if (strstr((text), (part)) == NULL)                                                        \
-            fail_msg("\"%s\" is not in \"%s\"", (part), (text));                                   \
-    } while (0)
-
 static uint64_t cpu_ms(void)
 {
     struct timespec now;
@@ -248,7 +228,8 @@ static void threads_are_metered_apart(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &fx)
 
 int main(void)
 {

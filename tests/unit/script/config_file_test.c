@@ -17,20 +17,6 @@
 static struct script_fixture fx;
 static char all[4096];
 
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&fx);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_close(&fx);
-    return 0;
-}
-
 /* "key[index]=value@line " for each leaf. */
 static enum tg_err note(void *ctx, const struct tg_config_leaf *leaf, struct tg_error *error)
 {
@@ -206,7 +192,8 @@ static void any_cut_of_a_text_is_read_without_harm(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &fx)
 
 int main(void)
 {

@@ -167,25 +167,55 @@ static void test_memory_runs_out(void **state)
     tg_free(request);
 }
 
-static int setup(void **state)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bare_lua_setup, bare_lua_teardown)
+
+/* The value on top is a table whose keys are these names and no others. */
+static void assert_keys(lua_State *L, const char *const *names)
 {
-    *state = bare_lua_open();
-    return 0;
+    int expected = 0, found = 0;
+
+    for (; names[expected] != NULL; expected++) {
+        lua_getfield(L, -1, names[expected]);
+        if (lua_isnil(L, -1))
+            fail_msg("%s is listed and not set", names[expected]);
+        lua_pop(L, 1);
+    }
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        found++;
+        lua_pop(L, 1);
+    }
+    assert_int_equal(found, expected);
 }
 
-static int teardown(void **state)
+static void the_lists_of_fields_are_what_is_set(void **state)
 {
-    bare_lua_close(*state);
-    return 0;
-}
+    static const char headers[] =
+        "authorization: Basic YW5uOnB3\nsec-websocket-protocol: bearer.x\n"
+        "x-api-key: k\n";
+    static const char message[] = "{\"type\":\"authenticate\"}";
+    lua_State *L = bare_lua_open();
+    struct tg_request *request = make_request("", headers);
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    (void)state;
+    request->tls.client_certificate = "{}";
+    tg_request_push(L, request);
+    assert_keys(L, tg_request_fields);
+    tg_credentials_push(L, request, message, sizeof message - 1);
+    assert_keys(L, tg_credentials_fields);
+    tg_free(request);
+    bare_lua_close(L);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_credentials), TEST(test_message),         TEST(test_request),
-        TEST(test_tls),         TEST(test_memory_runs_out),
+        cmocka_unit_test(the_lists_of_fields_are_what_is_set),
+        TEST(test_credentials),
+        TEST(test_message),
+        TEST(test_request),
+        TEST(test_tls),
+        TEST(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

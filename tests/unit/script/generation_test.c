@@ -17,20 +17,6 @@
 
 static struct script_fixture fx;
 
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&fx);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_close(&fx);
-    return 0;
-}
-
 #define A "local p = {} function p.authenticate() end "
 
 static const struct {
@@ -89,12 +75,13 @@ static void each_mistake_has_its_words(void **state)
     }
 }
 
-static void collect(void *ctx, const char *text)
+static void collect(void *ctx, const struct tg_finding *finding)
 {
     char *all = ctx;
+    size_t used = strlen(all);
 
-    (void)strncat(all, text, 4000 - strlen(all));
-    (void)strncat(all, "\n", 4000 - strlen(all));
+    (void)snprintf(all + used, 4096 - used, "%s:%d: %s [%s]\n", finding->file, finding->line,
+                   finding->message, finding->code);
 }
 
 static void all_mistakes_are_told(void **state)
@@ -319,7 +306,8 @@ static void options_are_there_while_the_policy_loads(void **state)
                      TG_ERR_OK);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &fx)
 
 int main(void)
 {

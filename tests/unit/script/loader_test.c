@@ -15,20 +15,6 @@
 
 static struct script_fixture fx;
 
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&fx);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_close(&fx);
-    return 0;
-}
-
 #define POLICY(before) before " return { authenticate = function() end }"
 
 static void expect_error(const char *text, const char *part)
@@ -282,7 +268,8 @@ static void too_many_or_too_large_files_are_refused(void **state)
     assert_non_null(strstr(error.text, "larger than 16MiB"));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &fx)
 
 int main(void)
 {

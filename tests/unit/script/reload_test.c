@@ -328,6 +328,229 @@ static void what_serves_tells_its_hooks_and_agents(void **state)
     assert_string_equal(names, "authenticate closed ");
 }
 
+static void go_back(void)
+{
+    tg_reload_rollback(reload, "test", on_result, NULL);
+}
+
+static void go_back_to(const char *version, const char *from)
+{
+    int before = results;
+    go_back();
+    expect_told("p0 p1 p2 "); /* nothing but the policy */
+    assert_string_equal(prepared_version, version);
+    all_prepared();
+    expect_told("c0 c1 c2 ");
+    all_switched();
+    assert_int_equal(results, before + 1);
+    assert_int_equal(result.err, TG_ERR_OK);
+    assert_true(result.rollback);
+    assert_string_equal(result.version, version);
+    assert_string_equal(result.previous, from);
+    assert_string_equal(tg_reload_version(reload), version);
+    assert_string_equal(tg_reload_previous(reload), from);
+}
+
+static void going_back_takes_what_served_before_and_then_goes_forth(void **state)
+{
+    char one[TG_POLICY_VERSION_SIZE], two[TG_POLICY_VERSION_SIZE];
+    (void)state;
+    complete_one();
+    memcpy(one, result.version, sizeof one);
+    assert_null(tg_reload_previous(reload));
+    complete_one(); /* the same again is no other version */
+    assert_null(tg_reload_previous(reload));
+    write_policy("two");
+    complete_one();
+    memcpy(two, result.version, sizeof two);
+    assert_string_equal(tg_reload_previous(reload), one);
+    go_back_to(one, two);
+    assert_true(log_capture_has("policy.rollback result=ok"));
+    go_back_to(two, one);
+    go_back_to(one, two);
+    complete_one(); /* the files again */
+    assert_string_equal(tg_reload_version(reload), two);
+    assert_string_equal(tg_reload_previous(reload), one);
+}
+
+static void a_version_that_never_served_is_not_gone_back_to(void **state)
+{
+    char one[TG_POLICY_VERSION_SIZE], two[TG_POLICY_VERSION_SIZE];
+    (void)state;
+    complete_one();
+    memcpy(one, result.version, sizeof one);
+    write_policy("two");
+    complete_one();
+    memcpy(two, result.version, sizeof two);
+    write_policy("three");
+    request();
+    answer_prepared(0, "no");
+    answer_prepared(1, NULL);
+    answer_prepared(2, NULL);
+    all_switched();
+    told[0] = '\0';
+    go_back_to(one, two);
+}
+
+static void with_nothing_to_go_back_to_nothing_happens(void **state)
+{
+    (void)state;
+    complete_one();
+    int reloads = (int)tg_reload_count(reload, true);
+    go_back();
+    expect_told("");
+    assert_int_equal(result.err, TG_ERR_NOT_FOUND);
+    assert_true(result.skipped);
+    assert_non_null(strstr(result.error.text, "no other version"));
+    assert_int_equal(tg_reload_last(reload)->err, TG_ERR_OK);
+    assert_int_equal(tg_reload_count(reload, false), 0);
+    assert_int_equal(tg_reload_count(reload, true), reloads);
+}
+
+static void a_rollback_that_fails_on_a_worker_changes_nothing(void **state)
+{
+    char two[TG_POLICY_VERSION_SIZE];
+    (void)state;
+    complete_one();
+    write_policy("two");
+    complete_one();
+    memcpy(two, result.version, sizeof two);
+    go_back();
+    answer_prepared(0, NULL);
+    answer_prepared(1, "policy.lua:1: out of memory");
+    answer_prepared(2, NULL);
+    all_switched();
+    expect_told("p0 p1 p2 a0 a1 a2 ");
+    assert_string_equal(tg_reload_version(reload), two);
+    assert_true(log_capture_has("policy.rollback result=failed"));
+    assert_non_null(tg_reload_previous(reload));
+}
+
+static void requests_of_both_kinds_wait_in_line(void **state)
+{
+    char one[TG_POLICY_VERSION_SIZE];
+    (void)state;
+    complete_one();
+    memcpy(one, result.version, sizeof one);
+    write_policy("two");
+    request();
+    go_back();
+    go_back(); /* joins the one before */
+    request();
+    told[0] = '\0';
+    int before = results;
+    all_prepared();
+    all_switched();
+    expect_told("c0 c1 c2 p0 p1 p2 ");
+    assert_int_equal(results, before + 1);
+    all_prepared();
+    all_switched();
+    assert_int_equal(results, before + 3);
+    assert_string_equal(result.version, one);
+    expect_told("c0 c1 c2 p0 p1 p2 ");
+    all_prepared();
+    all_switched();
+    assert_int_equal(results, before + 4);
+    assert_string_equal(result.previous, one);
+}
+
+static void look(void)
+{
+    tg_reload_request_if_changed(reload, "watch", on_result, NULL);
+}
+
+static void expect_skipped(void)
+{
+    int before = results;
+    look();
+    expect_told("");
+    assert_int_equal(results, before + 1);
+    assert_true(result.skipped);
+}
+
+static void expect_taken(void)
+{
+    look();
+    expect_told("p0 p1 p2 ");
+    all_prepared();
+    all_switched();
+    assert_int_equal(result.err, TG_ERR_OK);
+    assert_string_equal(result.why, "watch");
+    told[0] = '\0';
+}
+
+static void only_what_has_changed_is_taken(void **state)
+{
+    (void)state;
+    complete_one();
+    uint64_t reloads = tg_reload_count(reload, true);
+    expect_skipped();
+    write_policy("one"); /* touched */
+    expect_skipped();
+    assert_int_equal(tg_reload_count(reload, true), reloads);
+    write_policy("two");
+    expect_taken();
+    expect_skipped();
+    (void)fixture_write(&fx, "beside.lua", "return 1"); /* a module that nothing needs yet */
+    expect_taken();
+    assert_true(result.unchanged);
+    go_back();
+    all_prepared();
+    all_switched();
+    told[0] = '\0';
+    expect_skipped(); /* the files are what was gone back from */
+    write_policy("three");
+    expect_taken();
+}
+
+static void files_that_were_set_back_after_a_rollback_and_forth_again_are_taken(void **state)
+{
+    (void)state;
+    complete_one();
+    write_policy("two");
+    complete_one();
+    go_back();
+    all_prepared();
+    all_switched();
+    told[0] = '\0';
+    write_policy("one");
+    expect_skipped(); /* what serves */
+    write_policy("two");
+    expect_taken();
+}
+
+static void a_mistake_is_told_once_and_forgotten_when_it_is_put_right(void **state)
+{
+    (void)state;
+    complete_one();
+    (void)fixture_write(&fx, "policy.lua", "this is no Lua");
+    look();
+    assert_int_equal(result.err, TG_ERR_SCRIPT);
+    assert_false(result.skipped);
+    expect_skipped();
+    assert_int_equal(log_capture_matches("result=failed"), 1);
+    assert_int_equal(tg_reload_last(reload)->err, TG_ERR_SCRIPT);
+    write_policy("one");
+    expect_skipped();
+    assert_int_equal(tg_reload_last(reload)->err, TG_ERR_OK);
+    assert_int_equal(tg_reload_count(reload, false), 1);
+}
+
+static void files_that_are_gone_are_told_once_and_taken_when_they_are_back(void **state)
+{
+    (void)state;
+    complete_one();
+    assert_int_equal(remove(policy_path), 0);
+    look();
+    assert_int_equal(result.err, TG_ERR_NOT_FOUND);
+    assert_false(result.skipped);
+    look();
+    assert_true(result.skipped);
+    assert_int_equal(log_capture_matches("result=failed"), 1);
+    write_policy("two");
+    expect_taken();
+}
+
 static void everybody_who_waits_hears_of_the_end(void **state)
 {
     (void)state;
@@ -363,6 +586,15 @@ int main(void)
         TEST(requests_during_a_reload_share_the_next_one),
         TEST(the_same_files_are_told_as_unchanged),
         TEST(what_serves_tells_its_hooks_and_agents),
+        TEST(going_back_takes_what_served_before_and_then_goes_forth),
+        TEST(a_version_that_never_served_is_not_gone_back_to),
+        TEST(with_nothing_to_go_back_to_nothing_happens),
+        TEST(a_rollback_that_fails_on_a_worker_changes_nothing),
+        TEST(requests_of_both_kinds_wait_in_line),
+        TEST(only_what_has_changed_is_taken),
+        TEST(files_that_were_set_back_after_a_rollback_and_forth_again_are_taken),
+        TEST(a_mistake_is_told_once_and_forgotten_when_it_is_put_right),
+        TEST(files_that_are_gone_are_told_once_and_taken_when_they_are_back),
         TEST(everybody_who_waits_hears_of_the_end),
         TEST(a_policy_that_is_gone_fails_the_reload),
     };

@@ -14,20 +14,6 @@
 
 static struct script_fixture fx;
 
-static int setup(void **state)
-{
-    (void)state;
-    fixture_open(&fx);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    fixture_close(&fx);
-    return 0;
-}
-
 struct row {
     const char *body;
     const char *text; /* part of the error */
@@ -300,7 +286,8 @@ static void upvalues_of_one_call_are_seen_by_the_next_but_globals_never(void **s
     assert_string_equal(fx.result, "2");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &fx)
 
 int main(void)
 {

@@ -126,13 +126,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    bare_lua_close(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, bare_lua_teardown)
 
 int main(void)
 {
