@@ -26,6 +26,7 @@ static const struct tg_admin_route routes[] = {
     {"POST", "/connections/:id/close", tg__admin_post_close},
     {"GET", "/policy", tg__admin_get_policy},
     {"POST", "/reload", tg__admin_post_reload},
+    {"POST", "/rollback", tg__admin_post_rollback},
     {"POST", "/drain", tg__admin_post_drain},
     {"GET", "/version", tg__admin_get_version},
 };

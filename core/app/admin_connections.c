@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "app/admin_internal.h"
-#include "app/task.h"
 #include "base/json_reader.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
@@ -15,78 +14,8 @@
 #define ROWS_DEFAULT 100
 #define ROWS_MAX 10000
 
-/* The answers of all asked workers, gathered on the main thread. */
-struct gather {
-    struct tg_server *server;
-    uint64_t ticket;
-    size_t awaited;
-    size_t matched;
-    size_t limit;
-    struct tg_buffer rows;
-    void (*finish)(struct gather *gather, struct tg_admin_request *request);
-};
-
-struct rows {
-    struct gather *gather;
-    struct tg_buffer rows;
-    size_t matched;
-};
-
-static void add_rows(struct gather *gather, const struct tg_buffer *rows)
-{
-    enum tg_err err = TG_ERR_OK;
-    if (rows->len == 0)
-        return;
-    if (gather->rows.len > 0)
-        err = tg_buffer_append_str(&gather->rows, ",");
-    if (err == TG_ERR_OK)
-        err = tg_buffer_append(&gather->rows, tg_buffer_head(rows), rows->len);
-    if (err != TG_ERR_OK)
-        tg_buffer_clear(&gather->rows);
-}
-
-static void take_rows(void *receiver, void *arg, bool lost)
-{
-    struct rows *rows = arg;
-    struct gather *gather = rows->gather;
-    (void)receiver;
-    if (!lost)
-        add_rows(gather, &rows->rows);
-    gather->matched += rows->matched;
-    tg_buffer_fini(&rows->rows);
-    tg_free(rows);
-    if (--gather->awaited > 0)
-        return;
-    struct tg_admin_request *request =
-        lost ? NULL : tg_admin_find(gather->server->admin, gather->ticket);
-    if (request != NULL)
-        gather->finish(gather, request);
-    tg_buffer_fini(&gather->rows);
-    tg_free(gather);
-}
-
-/* On the worker's thread. */
-static void on_rows(void *ctx, struct tg_buffer *rows, size_t matched)
-{
-    struct gather *gather = ctx;
-    struct rows *carried = tg_xcalloc(1, sizeof *carried);
-    *carried = (struct rows){.gather = gather, .rows = *rows, .matched = matched};
-    *rows = TG_BUFFER_INIT;
-    tg_task_post(gather->server->mailbox, take_rows, carried);
-}
-
-static struct gather *gather_for(struct tg_server *server, struct tg_admin_request *request,
-                                 void (*finish)(struct gather *, struct tg_admin_request *))
-{
-    struct gather *gather = tg_xcalloc(1, sizeof *gather);
-    gather->server = server;
-    gather->ticket = tg_admin_ticket(request);
-    gather->finish = finish;
-    return gather;
-}
-
 /* Every worker sent up to `limit` rows; together they are more. */
-static void write_limited(struct tg_json_writer *w, const struct gather *gather)
+static void write_limited(struct tg_json_writer *w, const struct tg_gather *gather)
 {
     struct tg_buffer list = TG_BUFFER_INIT;
     struct tg_json_value array;
@@ -103,7 +32,7 @@ static void write_limited(struct tg_json_writer *w, const struct gather *gather)
     tg_buffer_fini(&list);
 }
 
-static void finish_list(struct gather *gather, struct tg_admin_request *request)
+static void finish_list(struct tg_gather *gather, struct tg_admin_request *request)
 {
     struct tg_buffer body = TG_BUFFER_INIT;
     struct tg_json_writer w = tg_json_writer_on(&body);
@@ -155,11 +84,11 @@ void tg__admin_get_connections(void *ctx, struct tg_admin_request *request)
     struct tg_conn_filter filter;
     if (!read_filter(request, &filter))
         return;
-    struct gather *gather = gather_for(server, request, finish_list);
+    struct tg_gather *gather = tg__gather_create(server, request, finish_list);
     gather->limit = filter.limit;
     gather->awaited = server->worker_count;
     for (size_t i = 0; i < server->worker_count; i++)
-        tg_worker_list(server->workers[i], &filter, on_rows, gather);
+        tg_worker_list(server->workers[i], &filter, tg__gather_rows, gather);
 }
 
 /* The worker that an ID names, or NULL after answering 404. */
@@ -176,7 +105,7 @@ static struct tg_worker *worker_of(struct tg_server *server, struct tg_admin_req
     return NULL;
 }
 
-static void finish_show(struct gather *gather, struct tg_admin_request *request)
+static void finish_show(struct tg_gather *gather, struct tg_admin_request *request)
 {
     if (gather->matched == 0)
         tg_admin_reply_error(request, 404, "no_connection", "there is no such connection");
@@ -191,12 +120,12 @@ void tg__admin_get_connection(void *ctx, struct tg_admin_request *request)
     struct tg_worker *worker = worker_of(server, request, &id);
     if (worker == NULL)
         return;
-    struct gather *gather = gather_for(server, request, finish_show);
+    struct tg_gather *gather = tg__gather_create(server, request, finish_show);
     gather->awaited = 1;
-    tg_worker_show(worker, &id, on_rows, gather);
+    tg_worker_show(worker, &id, tg__gather_rows, gather);
 }
 
-static void finish_close(struct gather *gather, struct tg_admin_request *request)
+static void finish_close(struct tg_gather *gather, struct tg_admin_request *request)
 {
     struct tg_buffer body = TG_BUFFER_INIT;
     if (gather->matched == 0) {
@@ -249,7 +178,7 @@ void tg__admin_post_close(void *ctx, struct tg_admin_request *request)
     struct tg_worker *worker = worker_of(server, request, &id);
     if (worker == NULL || !read_close(request, &code, reason))
         return;
-    struct gather *gather = gather_for(server, request, finish_close);
+    struct tg_gather *gather = tg__gather_create(server, request, finish_close);
     gather->awaited = 1;
-    tg_worker_close_conn(worker, &id, code, reason, on_rows, gather);
+    tg_worker_close_conn(worker, &id, code, reason, tg__gather_rows, gather);
 }

@@ -40,6 +40,7 @@ void tg__admin_get_health(void *ctx, struct tg_admin_request *request)
         .workers = server->worker_count,
         .policy_version = tg_reload_version(server->reload),
         .policy_path = server->config->policy,
+        .policy_previous = tg_reload_previous(server->reload),
         .policy_loaded_at_ms = tg_reload_loaded_at_ms(server->reload),
         .state_names = tg_state_names,
         .connecting_state = TG_CONNECTING,
@@ -48,6 +49,7 @@ void tg__admin_get_health(void *ctx, struct tg_admin_request *request)
     };
     if (last != NULL) {
         facts.last_reload_result = last->err == TG_ERR_OK ? "ok" : "failed";
+        facts.last_reload_why = last->why;
         facts.last_reload_error = last->err == TG_ERR_OK ? NULL : last->error.text;
         facts.last_reload_at_ms = last->at_ms;
     }
@@ -88,6 +90,16 @@ void tg__admin_get_metrics(void *ctx, struct tg_admin_request *request)
         .reloads_ok = tg_reload_count(server->reload, true),
         .reloads_failed = tg_reload_count(server->reload, false),
         .uptime_ms = tg_clock_monotonic_ms() - server->started_ms,
+    };
+    struct tg_kv_stats kv;
+    tg_kv_read_stats(server->kv, &kv);
+    facts.kv = (struct tg_metrics_kv){
+        .entries = kv.entries,
+        .bytes = kv.bytes,
+        .evictions = kv.evictions,
+        .operation_names = tg_kv_operation_names,
+        .operations = kv.operations,
+        .operation_count = TG_KV_OPERATIONS,
     };
     enum tg_err err = tg_metrics_write(&body, shards, server->worker_count, &labels, &facts);
     tg_free(shards);

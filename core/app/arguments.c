@@ -118,6 +118,31 @@ enum tg_argument tg_arguments_next(struct tg_arguments *args, struct tg_error *e
     return take_values(args, equals == NULL ? NULL : equals + 1, error);
 }
 
+enum tg_err tg_arguments_read(int argc, char **argv, const struct tg_arguments_reader *reader,
+                              void *ctx, struct tg_error *error)
+{
+    struct tg_arguments args = tg_arguments_on(argc, argv, reader->flags);
+    enum tg_err err = TG_ERR_OK;
+
+    while (err == TG_ERR_OK) {
+        switch (tg_arguments_next(&args, error)) {
+        case TG_ARGUMENT_END:
+            return TG_ERR_OK;
+        case TG_ARGUMENT_FLAG:
+            err = reader->take_flag(ctx, &args, error);
+            break;
+        case TG_ARGUMENT_WORD:
+            err = reader->take_word(ctx, &args, error);
+            break;
+        case TG_ARGUMENT_HELP:
+            break;
+        case TG_ARGUMENT_BAD:
+            return TG_ERR_INVALID;
+        }
+    }
+    return err;
+}
+
 bool tg_arguments_want_help(int argc, char **argv, const struct tg_flag *flags)
 {
     struct tg_arguments args = tg_arguments_on(argc, argv, flags);

@@ -1,9 +1,7 @@
 /* arguments.h - reads the flags of one command from a table of them, which ends with a row {0}.
  *
- *     struct tg_arguments args = tg_arguments_on(argc, argv, flags);
- *     for (;;) {
- *         switch (tg_arguments_next(&args, &error)) {
- *         case TG_ARGUMENT_FLAG: … args.flag->id, args.values[0] …
+ *     static const struct tg_arguments_reader reader = {flags, take_flag, take_word};
+ *     err = tg_arguments_read(argc, argv, &reader, ctx, &error);
  *
  * Forms: `--flag`, `--flag value`, `--flag=value`, `--` (all that follows is no flag), `-h`, `--help`.
  */
@@ -48,6 +46,22 @@ enum tg_argument {
 /* argv[0] is the name of the command and is skipped. */
 struct tg_arguments tg_arguments_on(int argc, char **argv, const struct tg_flag *flags);
 enum tg_argument tg_arguments_next(struct tg_arguments *args, struct tg_error *error);
+
+/* Takes what tg_arguments_next has just found: args->flag->id and args->values, or the word
+ * args->values[0]. An error ends the reading. */
+typedef enum tg_err (*tg_argument_fn)(void *ctx, const struct tg_arguments *args,
+                                      struct tg_error *error);
+
+struct tg_arguments_reader {
+    const struct tg_flag *flags;
+    tg_argument_fn take_flag;
+    tg_argument_fn take_word;
+};
+
+/* All of a command line. --help is passed over: the dispatcher has answered it. */
+TG_MUST enum tg_err tg_arguments_read(int argc, char **argv,
+                                      const struct tg_arguments_reader *reader, void *ctx,
+                                      struct tg_error *error);
 
 /* Does --help or -h stand where a flag can stand? Errors before it do not count. */
 bool tg_arguments_want_help(int argc, char **argv, const struct tg_flag *flags);

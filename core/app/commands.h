@@ -9,7 +9,7 @@
 #include "app/arguments.h"
 #include "base/error.h"
 
-enum tg_exit { TG_EXIT_OK, TG_EXIT_FAILED, TG_EXIT_USAGE };
+enum tg_exit { TG_EXIT_OK, TG_EXIT_FAILED, TG_EXIT_USAGE, TG_EXIT_UNREACHABLE };
 
 struct tg_command {
     const char *name;
@@ -34,6 +34,9 @@ int tg_command_usage_error(const char *name, const char *text);
 int tg_command_run(int argc, char **argv);
 int tg_command_check(int argc, char **argv);
 int tg_command_connect(int argc, char **argv);
+int tg_command_ctl(int argc, char **argv);
+int tg_command_repl(int argc, char **argv);
+int tg_command_test(int argc, char **argv);
 int tg_command_version(int argc, char **argv);
 int tg_command_help(int argc, char **argv);
 

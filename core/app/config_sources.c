@@ -12,7 +12,8 @@ _Static_assert((int)TG_LEAF_STRING == (int)TG_CONFIG_STRING &&
                    (int)TG_LEAF_TABLE == (int)TG_CONFIG_TABLE,
                "script and ops count kinds of values alike");
 
-static enum tg_err take_leaf(void *ctx, const struct tg_config_leaf *leaf, struct tg_error *error)
+enum tg_err tg_config_take_leaf(struct tg_config *config, const struct tg_config_leaf *leaf,
+                                struct tg_error *error)
 {
     struct tg_config_value value = {
         .kind = (enum tg_config_value_kind)leaf->kind,
@@ -20,7 +21,12 @@ static enum tg_err take_leaf(void *ctx, const struct tg_config_leaf *leaf, struc
         .number = leaf->number,
         .flag = leaf->flag,
     };
-    return tg_config_set_value(ctx, leaf->key, leaf->index, &value, leaf->where, error);
+    return tg_config_set_value(config, leaf->key, leaf->index, &value, leaf->where, error);
+}
+
+static enum tg_err take_leaf(void *ctx, const struct tg_config_leaf *leaf, struct tg_error *error)
+{
+    return tg_config_take_leaf(ctx, leaf, error);
 }
 
 enum tg_err tg_config_read_file(struct tg_config *config, const char *path, struct tg_error *error)

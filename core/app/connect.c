@@ -11,7 +11,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <uv.h>
@@ -22,6 +21,7 @@
 #include "app/connect_options.h"
 #include "app/connect_print.h"
 #include "app/connect_session.h"
+#include "app/terminal.h"
 #include "base/list.h"
 #include "base/memory.h"
 
@@ -212,14 +212,6 @@ static void on_interrupt(uv_signal_t *handle, int number)
     leave(connect);
 }
 
-static bool wants_colour(void)
-{
-    const char *term = getenv("TERM");
-
-    return isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL &&
-           (term == NULL || strcmp(term, "dumb") != 0);
-}
-
 static void set_up(struct connect *connect)
 {
     connect->session = &connect->options.session;
@@ -228,7 +220,7 @@ static void set_up(struct connect *connect)
     connect->printer = (struct tg_printer){
         .out = stdout,
         .form = isatty(STDOUT_FILENO) ? TG_PRINT_EVENTS : TG_PRINT_LINES,
-        .colour = wants_colour(),
+        .colour = tg_terminal_wants_colour(),
         .plain = connect->session->plain,
     };
     (void)uv_signal_init(&connect->loop, &connect->interrupt);

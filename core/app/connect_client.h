@@ -8,25 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "app/client_wire.h"
 #include "app/connect_url.h"
-#include "base/buffer.h"
 #include "base/error.h"
 #include "net/stream.h"
 #include "net/timer.h"
 #include "net/tls_config.h"
 
 struct tg_client;
-
-/* How it ended. Borrowed until on_end returns. */
-struct tg_client_end {
-    bool opened;                  /* the upgrade was accepted */
-    bool clean;                   /* with a close handshake */
-    int code;                     /* the peer's close code; 0: none came */
-    const char *reason;           /* the peer's close reason, or what went wrong; for people */
-    int status;                   /* the HTTP status of a refusal, or 0 */
-    const char *connection_id;    /* of a refusal; NULL: it had none */
-    const struct tg_buffer *body; /* of a refusal; NULL otherwise */
-};
 
 struct tg_client_callbacks {
     void (*on_open)(void *ctx);

@@ -49,6 +49,12 @@ const struct tg_flag tg_connect_flags[] = {
 #define SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 #define TOKEN_CHARACTERS "!#$%&'*+-.^_`|~"
 
+/* What the flags and words go to. */
+struct line {
+    struct tg_connect_options *out;
+    bool has_url;
+};
+
 /* `name` and `value` as one header line; nothing may break out of it. */
 static enum tg_err add_header(struct tg_buffer *headers, const char *name, size_t name_len,
                               const char *value, struct tg_error *error)
@@ -121,9 +127,10 @@ static enum tg_err take_send(struct tg_connect_options *out, const char *text,
     return err == TG_ERR_OK ? err : tg_error_set(error, err, "--send: %s", detail.text);
 }
 
-static enum tg_err take_flag(const struct tg_arguments *args, struct tg_connect_options *out,
-                             struct tg_error *error)
+static enum tg_err take_flag(void *ctx, const struct tg_arguments *args, struct tg_error *error)
 {
+    struct line *line = ctx;
+    struct tg_connect_options *out = line->out;
     struct tg_error detail;
 
     switch (args->flag->id) {
@@ -165,13 +172,14 @@ static enum tg_err take_flag(const struct tg_arguments *args, struct tg_connect_
     }
 }
 
-static enum tg_err take_url(struct tg_connect_options *out, const char *text, bool *has_url,
-                            struct tg_error *error)
+static enum tg_err take_word(void *ctx, const struct tg_arguments *args, struct tg_error *error)
 {
-    if (*has_url)
+    struct line *line = ctx;
+
+    if (line->has_url)
         return tg_error_set(error, TG_ERR_INVALID, "one URL at a time");
-    *has_url = true;
-    return tg_connect_url_parse(text, &out->url, error);
+    line->has_url = true;
+    return tg_connect_url_parse(args->values[0], &line->out->url, error);
 }
 
 static enum tg_err check_tls(struct tg_connect_options *out, struct tg_error *error)
@@ -207,31 +215,17 @@ static bool is_plain(int argc, char **argv)
 enum tg_err tg_connect_options_parse(int argc, char **argv, struct tg_connect_options *out,
                                      struct tg_error *error)
 {
-    struct tg_arguments args = tg_arguments_on(argc, argv, tg_connect_flags);
-    enum tg_err err = TG_ERR_OK;
-    bool has_url = false;
+    static const struct tg_arguments_reader reader = {tg_connect_flags, take_flag, take_word};
+    struct line line = {.out = out};
+    enum tg_err err;
 
     *out = (struct tg_connect_options){.timeout_ms = 60000};
     out->session.plain = is_plain(argc, argv);
-    while (err == TG_ERR_OK) {
-        switch (tg_arguments_next(&args, error)) {
-        case TG_ARGUMENT_END:
-            return has_url ? check_tls(out, error)
-                           : tg_error_set(error, TG_ERR_INVALID,
-                                          "which server? Give a URL such as ws://127.0.0.1:8080/");
-        case TG_ARGUMENT_FLAG:
-            err = take_flag(&args, out, error);
-            break;
-        case TG_ARGUMENT_WORD:
-            err = take_url(out, args.values[0], &has_url, error);
-            break;
-        case TG_ARGUMENT_HELP:
-            break; /* the dispatcher has answered it */
-        case TG_ARGUMENT_BAD:
-            return TG_ERR_INVALID;
-        }
-    }
-    return err;
+    err = tg_arguments_read(argc, argv, &reader, &line, error);
+    if (err == TG_ERR_OK && !line.has_url)
+        err = tg_error_set(error, TG_ERR_INVALID,
+                           "which server? Give a URL such as ws://127.0.0.1:8080/");
+    return err == TG_ERR_OK ? check_tls(out, error) : err;
 }
 
 void tg_connect_options_fini(struct tg_connect_options *options)

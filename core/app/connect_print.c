@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "app/terminal.h"
 #include "base/hash.h"
 #include "base/json_writer.h"
 #include "base/utf8.h"
@@ -24,16 +25,9 @@ void tg_printer_fini(struct tg_printer *printer)
     tg_buffer_fini(&printer->scratch);
 }
 
-/* C0 but newline and tab, DEL, and the C1 controls (U+0080 to U+009F: C2 80 to C2 9F). */
 static void write_safe(struct tg_printer *printer, const char *data, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c == 0xc2 && i + 1 < len && (unsigned char)data[i + 1] <= 0x9f)
-            i++;
-        else if ((c >= ' ' && c != 0x7f) || c == '\n' || c == '\t')
-            fputc(c, printer->out);
-    }
+    tg_terminal_write(printer->out, data, len);
 }
 
 static void write_short(struct tg_printer *printer, struct tg_json_value value)

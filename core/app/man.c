@@ -128,9 +128,12 @@ void tg_help_man(FILE *out)
     print_environment(out);
     fputs(".SH EXIT STATUS\n.TP\n.B 0\nThe command did what it was asked for.\n"
           ".TP\n.B 1\nIt failed.\n.TP\n.B 2\nIt was called in a wrong way.\n"
+          ".TP\n.B 3\nThere is no such server (\n.BR \"tidegate ctl\" ).\n"
           ".SH EXAMPLES\n.nf\n"
           "tidegate run policy.lua \\-\\-listen 0.0.0.0:8080\n"
           "tidegate run \\-\\-config tidegate.lua \\-\\-set limits.max_message=64KiB\n"
-          "tidegate connect ws://127.0.0.1:8080 \\-\\-agent supervisor \"What is new?\"\n.fi\n",
+          "tidegate connect ws://127.0.0.1:8080 \\-\\-agent supervisor \"What is new?\"\n"
+          "tidegate ctl status\n"
+          "tidegate ctl connections \\-\\-state degraded \\-\\-format json\n.fi\n",
           out);
 }

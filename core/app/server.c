@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/layers.h"
 #include "app/script_options.h"
 #include "app/server_internal.h"
 #include "app/task.h"
@@ -99,6 +100,13 @@ static void worker_abort(void *ctx, size_t index)
 {
     struct tg_server *server = ctx;
     tg_worker_abort(server->workers[index]);
+}
+
+static void on_files_changed(void *ctx)
+{
+    struct tg_server *server = ctx;
+    if (!server->draining && !server->stopped)
+        tg_reload_request_if_changed(server->reload, "watch", NULL, NULL);
 }
 
 static void announce(const struct tg_server *server)
@@ -190,6 +198,7 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
         .index = index,
         .config = server->config,
         .admission = server->admission,
+        .kv = server->kv,
         .trusted_proxies = server->trusted_proxies,
         .trusted_proxy_count = server->trusted_proxy_count,
         .script_options = server->script_options,
@@ -254,7 +263,11 @@ static enum tg_err create_reload(struct tg_server *server)
         .options = server->script_options,
         .option_count = config->options_count,
     };
-    return tg_reload_create(&server->reload, config->policy, &server->probe, &workers);
+    err = tg_reload_create(&server->reload, config->policy, &server->probe, &workers);
+    if (err == TG_ERR_OK && config->watch)
+        err = tg_watch_create(&server->watch, &server->loop, server->timers, config->policy,
+                              on_files_changed, server);
+    return err;
 }
 
 static enum tg_err create_loop(struct tg_server *server, struct tg_error *error)
@@ -274,36 +287,6 @@ static enum tg_err create_loop(struct tg_server *server, struct tg_error *error)
     return TG_ERR_OK;
 }
 
-static enum tg_err read_trusted_proxies(struct tg_server *server, struct tg_error *error)
-{
-    const struct tg_strings *texts = &server->config->trusted_proxies;
-    struct tg_cidr *list = tg_xcalloc(texts->count * TG_CIDR_PARTS + 1, sizeof *list);
-    server->trusted_proxies = list;
-    for (size_t i = 0; i < texts->count; i++) {
-        size_t count;
-        enum tg_err err =
-            tg_cidr_parse(texts->items[i], list + server->trusted_proxy_count, &count, error);
-        if (err != TG_ERR_OK)
-            return err;
-        server->trusted_proxy_count += count;
-    }
-    return TG_ERR_OK;
-}
-
-static enum tg_err create_admission(struct tg_server *server, struct tg_error *error)
-{
-    const struct tg_config *config = server->config;
-    struct tg_admission_options options = {
-        .max_connections = config->max_connections,
-        .max_per_address = config->max_connections_per_ip,
-        .rate = config->connection_rate,
-    };
-    enum tg_err err = tg_admission_create(&server->admission, &options);
-    if (err != TG_ERR_OK)
-        return tg_error_set(error, err, "the server could not be set up: %s", tg_err_text(err));
-    return TG_ERR_OK;
-}
-
 enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *config,
                              struct tg_error *error)
 {
@@ -318,9 +301,12 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     if (err == TG_ERR_OK)
         err = create_loop(server, error);
     if (err == TG_ERR_OK)
-        err = read_trusted_proxies(server, error);
+        err = tg_layers_trusted_proxies(config, &server->trusted_proxies,
+                                        &server->trusted_proxy_count, error);
     if (err == TG_ERR_OK)
-        err = create_admission(server, error);
+        err = tg_layers_admission(config, &server->admission, error);
+    if (err == TG_ERR_OK)
+        err = tg_layers_kv(config, &server->kv, error);
     if (err == TG_ERR_OK)
         err = tg__tls_start(server, error);
     if (err == TG_ERR_OK)
@@ -364,6 +350,7 @@ static void close_loop(struct tg_server *server)
     tg__signals_stop(server);
     if (server->mailbox != NULL)
         tg_mailbox_close(server->mailbox);
+    tg_watch_destroy(server->watch);
     tg_reload_destroy(server->reload);
     if (server->timers != NULL) {
         tg_timer_stop(server->timers, &server->deadline);
@@ -397,6 +384,7 @@ void tg_server_destroy(struct tg_server *server)
         tg_log(TG_LOG_ERROR, "server.handles_left");
     tg_free(server->workers);
     tg_admission_destroy(server->admission);
+    tg_kv_destroy(server->kv);
     tg_tls_config_release(server->tls);
     tg_free(server->trusted_proxies);
     tg_free(server->script_options);

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "app/server.h"
+#include "app/watch.h"
 #include "app/worker.h"
 #include "net/mailbox.h"
 #include "net/sockets.h"
@@ -13,6 +14,7 @@
 #include "net/timer.h"
 #include "ops/admin.h"
 #include "script/budget.h"
+#include "script/kv.h"
 #include "script/reload.h"
 
 #define TG_SIGNALS 3
@@ -31,11 +33,13 @@ struct tg_server {
     struct tg_script_env probe;
     struct tg_meter *meter;
     struct tg_reload *reload;
+    struct tg_watch *watch; /* NULL: nobody watches the policy's files */
     struct tg_admin *admin; /* NULL: off */
     struct tg_sockets sockets;
     struct tg_tls_config *tls;       /* counted; NULL: no TLS */
     struct tg_tls_config *tls_next;  /* counted; during a reload */
     struct tg_admission *admission;  /* owned; shared by the workers */
+    struct tg_kv *kv;                /* owned; the same */
     struct tg_cidr *trusted_proxies; /* owned */
     size_t trusted_proxy_count;
     char admin_bound[TG_ADDRESS_SIZE];

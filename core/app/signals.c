@@ -8,18 +8,13 @@
 
 static const int numbers[TG_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
 
-static void on_reloaded(void *ctx, const struct tg_reload_result *result)
-{
-    (void)ctx, (void)result; /* the coordinator logs it */
-}
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct tg_server *server = handle->data;
     if (number != SIGHUP)
         tg_server_drain(server, number == SIGTERM ? "SIGTERM" : "SIGINT");
     else if (!server->draining)
-        tg_reload_request(server->reload, "SIGHUP", on_reloaded, NULL);
+        tg_reload_request(server->reload, "SIGHUP", NULL, NULL);
 }
 
 enum tg_err tg__signals_start(struct tg_server *server, struct tg_error *error)

@@ -6,6 +6,7 @@
 #include "app/commands.h"
 #include "app/version.h"
 #include "base/hash.h"
+#include "net/http_client.h"
 #include "proto/deflate.h"
 #include "proto/http.h"
 #include "proto/websocket.h"
@@ -30,6 +31,7 @@ void tg_version_each_library(void (*fn)(void *ctx, const char *name, const char 
     fn(ctx, "wslay", tg_ws_library_version());
     fn(ctx, "mbedtls", mbedtls);
     fn(ctx, "zlib", tg_deflate_library_version());
+    fn(ctx, "libcurl", tg_http_client_library_version());
 }
 
 static void print_library(void *ctx, const char *name, const char *version)

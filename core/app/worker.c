@@ -13,6 +13,7 @@
 #include "app/worker_internal.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "net/http_client.h"
 #include "net/tls.h"
 #include "script/budget.h"
 
@@ -76,133 +77,36 @@ static void on_flush(uv_prepare_t *handle)
 
 static struct tg_hub_options hub_options(const struct tg_worker_options *options)
 {
-    const struct tg_config *config = options->config;
-    return (struct tg_hub_options){
-        .worker = (uint8_t)(options->index + 1),
-        .handshake_timeout_ms = config->handshake_timeout_ms,
-        .auth_timeout_ms = config->auth_timeout_ms,
-        .setup_timeout_ms = config->setup_timeout_ms,
-        .idle_after_ms = config->idle_after_ms,
-        .ping_interval_ms = config->ping_interval_ms,
-        .pong_timeout_ms = config->pong_timeout_ms,
-        .close_timeout_ms = config->close_timeout_ms,
-        .outbox_timeout_ms = config->outbox_timeout_ms,
-        .expiry_notice_ms = config->expiry_notice_ms,
-        .prepare_retry_ms = config->prepare_retry_ms,
-        .prepare_retry_max_ms = config->prepare_retry_max_ms,
-        .max_message = config->max_message,
-        .max_header = config->max_header,
-        .inbox_messages = config->inbox_messages,
-        .inbox_bytes = config->inbox_bytes,
-        .outbox_bytes = config->outbox_bytes,
-        .session_bytes = config->session_bytes,
-        .admission = options->admission,
-        .message_rate = config->message_rate,
-        .trusted_proxies = options->trusted_proxies,
-        .trusted_proxy_count = options->trusted_proxy_count,
-        .proxy_protocol = config->proxy_protocol,
-        .strict = config->strict,
-        .compression = config->compression,
-        .deflate_terms =
-            {
-                .server_takeover = config->compression_server_takeover,
-                .client_takeover = config->compression_client_takeover,
-                .window_bits = (uint8_t)config->compression_window_bits,
-            },
-        .deflate_tuning =
-            {
-                .level = (uint8_t)config->compression_level,
-                .memory_level = (uint8_t)config->compression_memory_level,
-                .min_size = config->compression_min_size,
-            },
-        .allowed_origins = (const char *const *)config->allowed_origins.items,
-        .allowed_origin_count = config->allowed_origins.count,
-    };
+    struct tg_hub_options hub = tg_layers_hub_options(options->config, options->index);
+    hub.admission = options->admission;
+    hub.trusted_proxies = options->trusted_proxies;
+    hub.trusted_proxy_count = options->trusted_proxy_count;
+    return hub;
 }
 
-static struct tg_script_env script_env(struct tg_worker *worker)
+static struct tg_host_options host_options(struct tg_worker *worker)
 {
-    const struct tg_config *config = worker->options.config;
-    return (struct tg_script_env){
-        .worker = (uint8_t)(worker->options.index + 1),
-        .timers = worker->timers,
-        .hub = worker->hub,
-        .runs = worker->runs,
-        .metrics = worker->metrics,
-        .meter = worker->meter,
-        .wall_budget_ms = config->script_wall_budget_ms,
-        .memory_max = config->script_memory,
-        .options = worker->options.script_options,
-        .option_count = worker->options.script_option_count,
-        .post_ctx = worker,
-        .post = tg__worker_post_order,
-    };
-}
-
-/* What a connection asks goes to the scripts or to the runs; the worker knows both. */
-static bool upper_hook_defined(void *ctx, enum tg_hook hook)
-{
-    struct tg_worker *worker = ctx;
-    return tg_host_hook_defined(worker->host, hook);
-}
-
-static void upper_hook_start(void *ctx, struct tg_conn *conn, enum tg_hook hook,
-                             const struct tg_hook_input *input)
-{
-    struct tg_worker *worker = ctx;
-    tg_host_hook_start(worker->host, conn, hook, input);
-}
-
-static void upper_hook_cancel(void *ctx, struct tg_conn *conn)
-{
-    struct tg_worker *worker = ctx;
-    tg_host_hook_cancel(worker->host, conn);
-}
-
-static enum tg_err upper_run_start(void *ctx, struct tg_conn *conn,
-                                   const struct tg_run_request *request)
-{
-    struct tg_worker *worker = ctx;
-    return tg_runs_start(worker->runs, conn, request);
-}
-
-static enum tg_err upper_run_cancel(void *ctx, struct tg_conn *conn, const char *run_id)
-{
-    struct tg_worker *worker = ctx;
-    return tg_runs_cancel(worker->runs, conn, run_id);
-}
-
-static void upper_runs_end(void *ctx, struct tg_conn *conn)
-{
-    struct tg_worker *worker = ctx;
-    tg_runs_connection_over(worker->runs, conn);
-}
-
-static void connect_layers(struct tg_worker *worker)
-{
-    struct tg_conn_upper upper = {
-        .host = worker,
-        .hook_defined = upper_hook_defined,
-        .hook_start = upper_hook_start,
-        .hook_cancel = upper_hook_cancel,
-        .run_start = upper_run_start,
-        .run_cancel = upper_run_cancel,
-        .runs_end = upper_runs_end,
-    };
-    struct tg_run_executor executor = tg_host_executor(worker->host);
-    tg_hub_set_upper(worker->hub, &upper);
-    tg_runs_set_executor(worker->runs, &executor);
+    struct tg_host_options host = tg_layers_host_options(worker->options.config);
+    host.env.worker = (uint8_t)(worker->options.index + 1);
+    host.env.timers = worker->timers;
+    host.env.hub = worker->hub;
+    host.env.runs = worker->runs;
+    host.env.metrics = worker->metrics;
+    host.env.kv = worker->options.kv;
+    host.env.http = worker->http;
+    host.env.meter = worker->meter;
+    host.env.options = worker->options.script_options;
+    host.env.option_count = worker->options.script_option_count;
+    host.env.post_ctx = worker;
+    host.env.post = tg__worker_post_order;
+    return host;
 }
 
 static enum tg_err create_layers(struct tg_worker *worker)
 {
-    const struct tg_config *config = worker->options.config;
     struct tg_hub_options hub = hub_options(&worker->options);
-    struct tg_runs_options runs = {
-        .max_per_connection = config->runs_max_per_connection,
-        .timeout_ms = config->runs_timeout_ms,
-        .finish_unheard = config->runs_on_disconnect == TG_RUN_FINISH,
-    };
+    struct tg_runs_options runs = tg_layers_runs_options(worker->options.config);
+    struct tg_http_client_options http = tg_layers_http_options(worker->options.config);
     enum tg_err err = tg_net_create(&worker->net, &worker->loop);
     if (err == TG_ERR_OK)
         err = tg_timers_create(&worker->timers, &worker->loop);
@@ -212,6 +116,8 @@ static enum tg_err create_layers(struct tg_worker *worker)
         err = tg_hub_create(&worker->hub, &hub, worker->net, worker->timers, worker->metrics);
     if (err == TG_ERR_OK)
         err = tg_runs_create(&worker->runs, &runs, worker->hub);
+    if (err == TG_ERR_OK)
+        err = tg_http_client_create(&worker->http, &worker->loop, worker->timers, &http);
     return err;
 }
 
@@ -254,13 +160,12 @@ static void create_host(struct tg_worker *worker)
     struct tg_host_options options;
     if (tg_meter_create(&worker->meter, config->script_cpu_budget_ms) != TG_ERR_OK)
         return;
-    options = (struct tg_host_options){
-        .env = script_env(worker),
-        .drain_timeout_ms = config->reload_drain_timeout_ms,
-        .max_generations = config->reload_max_generations,
-    };
-    if (tg_host_create(&worker->host, &options) == TG_ERR_OK)
-        connect_layers(worker);
+    options = host_options(worker);
+    if (tg_host_create(&worker->host, &options) != TG_ERR_OK)
+        return;
+    worker->layers =
+        (struct tg_layers){.hub = worker->hub, .runs = worker->runs, .host = worker->host};
+    tg_layers_connect(&worker->layers);
 }
 
 static void close_handles(struct tg_worker *worker)
@@ -275,6 +180,7 @@ static void close_handles(struct tg_worker *worker)
 static void tear_down(struct tg_worker *worker)
 {
     tg_host_destroy(worker->host);
+    tg_http_client_destroy(worker->http);
     tg_runs_destroy(worker->runs);
     tg_hub_destroy(worker->hub);
     tg_timers_destroy(worker->timers);

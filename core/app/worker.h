@@ -20,6 +20,7 @@
 #include "script/generation.h"
 #include "script/source.h"
 
+struct tg_kv;
 struct tg_worker;
 
 /* What a worker reports. Called on the worker's thread. `index` counts from 0. */
@@ -34,6 +35,7 @@ struct tg_worker_options {
     size_t index;
     const struct tg_config *config;        /* borrowed; not changed while workers live */
     struct tg_admission *admission;        /* borrowed; shared by all workers */
+    struct tg_kv *kv;                      /* the same */
     const struct tg_cidr *trusted_proxies; /* borrowed */
     size_t trusted_proxy_count;
     const struct tg_script_option *script_options; /* borrowed */
@@ -68,7 +70,7 @@ void tg_worker_drain(struct tg_worker *worker);     /* stop accepting; let runs 
 void tg_worker_drain_now(struct tg_worker *worker); /* end what is left */
 void tg_worker_stop(struct tg_worker *worker);      /* drop what is left; the thread ends */
 
-/* Questions about connections. `done` runs on the worker's thread with JSON in `rows` (freed after), or,
+/* Questions of the admin interface. `done` runs on the worker's thread with JSON in `rows` (freed after), or,
  * when the worker is going down, on the asking thread with nothing. */
 struct tg_conn_filter {
     int state;         /* enum tg_state, or -1 */
@@ -79,6 +81,8 @@ typedef void (*tg_rows_fn)(void *ctx, struct tg_buffer *rows, size_t matched);
 /* Comma-separated objects, at most filter->limit; `matched` counts all that fit the filter. */
 void tg_worker_list(struct tg_worker *worker, const struct tg_conn_filter *filter, tg_rows_fn done,
                     void *ctx);
+/* One object: the versions that live on the worker, and how many connections each has served last. */
+void tg_worker_policy(struct tg_worker *worker, tg_rows_fn done, void *ctx);
 /* One object with its transitions; no bytes when there is no such connection. */
 void tg_worker_show(struct tg_worker *worker, const struct tg_conn_id *id, tg_rows_fn done,
                     void *ctx);

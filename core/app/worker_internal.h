@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "agent/run.h"
+#include "app/layers.h"
 #include "app/worker.h"
 #include "base/log_gate.h"
 #include "connection/hub.h"
@@ -25,7 +26,9 @@ struct tg_worker {
     struct tg_mailbox *mailbox;
     struct tg_hub *hub;
     struct tg_runs *runs;
+    struct tg_http_client *http;    /* what scripts fetch with */
     struct tg_host *host;           /* created on the thread */
+    struct tg_layers layers;        /* the three above */
     struct tg_meter *meter;         /* created on the thread */
     int *fds;                       /* owned until listening */
     bool *tls_fds;                  /* owned; as options.tls_fds */

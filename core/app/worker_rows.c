@@ -4,7 +4,6 @@
 
 #include "app/task.h"
 #include "app/worker_internal.h"
-#include "base/clock.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "connection/connection.h"
@@ -27,13 +26,6 @@ static void answer(struct question *question, struct tg_buffer *rows, size_t mat
     tg_free(question);
 }
 
-static void write_time(struct tg_json_writer *w, const char *key, uint64_t wall_ms)
-{
-    char text[TG_CLOCK_RFC3339_SIZE];
-    tg_clock_rfc3339(wall_ms, text);
-    tg_json_member_str(w, key, text);
-}
-
 static void write_head(struct tg_json_writer *w, const struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
@@ -43,7 +35,7 @@ static void write_head(struct tg_json_writer *w, const struct tg_conn *conn)
     tg_json_member_str(w, "state", tg_state_names[tg_conn_state(conn)]);
     tg_json_member_str(w, "user_id", tg_conn_user_id(conn));
     tg_json_member_str(w, "remote_address", tg_conn_remote(conn));
-    write_time(w, "connected_at", tg_conn_connected_at_ms(conn));
+    tg_json_member_time(w, "connected_at", tg_conn_connected_at_ms(conn));
     tg_json_member_str(w, "policy_version", tg_conn_policy_version(conn));
     tg_json_member_uint(w, "worker", tg_conn_id_worker(tg_conn_get_id(conn)->serial));
     tg_json_member_uint(w, "runs", stats.runs);
@@ -59,7 +51,7 @@ static void write_transitions(struct tg_json_writer *w, const struct tg_conn *co
         tg_json_begin_object(w);
         tg_json_member_str(w, "from", tg_state_names[move->from]);
         tg_json_member_str(w, "to", tg_state_names[move->to]);
-        write_time(w, "at", move->at_ms);
+        tg_json_member_time(w, "at", move->at_ms);
         tg_json_member_str(w, "reason", move->reason);
         tg_json_end_object(w);
     }

@@ -1,32 +1,5 @@
 ---@meta tidegate
 --- What policies get from `require "tidegate"`, and the shapes of everything that hooks and agents see.
---- Read by editors only.
-
---- Anything that can be kept apart from the script: no functions, coroutines or userdata inside.
----@alias tidegate.Plain nil|boolean|number|string|table
-
----@alias tidegate.AuthResult tidegate.Identity|tidegate.NeedMessage|tidegate.Rejection|nil
----@alias tidegate.ContextResult table|tidegate.Rejection|nil
----@alias tidegate.PrepareResult boolean|tidegate.Degradation|tidegate.Rejection|nil
-
----@alias tidegate.State
----| "connecting"
----| "accepted"
----| "authenticated"
----| "services_ready"
----| "processing_ready"
----| "processing"
----| "idle"
----| "degraded"
----| "reconnecting"
----| "closing"
----| "closed"
----| "failed"
-
---- An answer that only the module can make.
----@class tidegate.Rejection
----@class tidegate.NeedMessage
----@class tidegate.Degradation
 
 -------------------------------------------------------------------------------------------------
 -- The policy: a table of hooks, returned by policy.lua or init.lua.
@@ -34,51 +7,64 @@
 --- In `upgrade`, `authenticate`, `reauthenticate`, `create_context` and `prepare` an error, a time-out
 --- or a result of another shape means no.
 ---@class tidegate.Policy
----@field name? string
----@field version? string
----@field description? string
+---@field name? string what the policy is called
+---@field version? string for people; the version that counts is made of the files' content
+---@field description? string for people
 --- What the policy takes from the configuration.
 ---@field options? table<string, tidegate.OptionDeclaration|table>
---- Before 101: nothing lets the request go on.
+--- Before 101, with the request as it came. Returning nothing lets it go on; `tide.reject(status, why)` answers
+--- it with that HTTP status.
 ---@field upgrade? fun(request: tidegate.Request): tidegate.Rejection?
---- Who it is. Required: there is no default.
----@field authenticate fun(conn: tidegate.Conn, c: tidegate.Credentials): tidegate.AuthResult, string?
+--- Who it is. Required: there is no default. A reason that is returned beside nil is shown to the client, whose
+--- connection closes with 4401.
+---@field authenticate fun(conn: tidegate.Conn, credentials: tidegate.Credentials): tidegate.AuthResult, string?
 --- When the client sends `authenticate` again. May extend, never change `user_id`. Without it
 --- `authenticate` is asked.
----@field reauthenticate? fun(conn: tidegate.Conn, c: tidegate.Credentials): tidegate.AuthResult, string?
+---@field reauthenticate? fun(conn: tidegate.Conn, credentials: tidegate.Credentials): tidegate.AuthResult, string?
 --- What belongs to this connection, from now on `conn.context`.
----@field create_context? fun(conn: tidegate.Conn, id: tidegate.Identity): tidegate.ContextResult, string?
+---@field create_context? fun(conn: tidegate.Conn, identity: tidegate.Identity): tidegate.ContextResult, string?
 --- Are the services there? `tide.degraded(why)`: yes, but something is missing; asked again later.
----@field prepare? fun(conn: tidegate.Conn, c: table?): tidegate.PrepareResult, string?
+---@field prepare? fun(conn: tidegate.Conn, context: table?): tidegate.PrepareResult, string?
 --- Which agent answers, and instead of `message.data` with what input. `nil` alone: the only agent there is.
 ---@field route? fun(conn: tidegate.Conn, message: tidegate.Message): string?, any
---- Any other JSON message.
+--- Any JSON message whose `type` is not one of Tidegate's own.
 ---@field message? fun(conn: tidegate.Conn, message: tidegate.Message)
+--- A binary frame, as it came.
 ---@field binary? fun(conn: tidegate.Conn, bytes: string)
 --- Instead of `route` and `message`: raw text, a protocol of your own.
 ---@field text? fun(conn: tidegate.Conn, text: string)
+--- Before the first hook or run of a connection under another version of the policy than served it before,
+--- also after a rollback: bring its session into this version's form. May wait; what came meanwhile waits
+--- behind it. Cancelled while it waits, it begins anew before the next hook.
+---@field migrate? fun(conn: tidegate.Conn, session: table, from_version: string)
 --- Once for each connection that was asked to authenticate, after every other hook.
 ---@field closed? fun(conn: tidegate.Conn, info: tidegate.CloseInfo)
+--- The agents by name. What a function returns is the response; `input` is `message.data`, or what `route`
+--- gave in its place.
 ---@field agents? table<string, fun(run: tidegate.Run, input: any): any>
 
+--- One option in `policy.options`. A table without `type` is a group of options, and dots in a name make
+--- groups, too.
 ---@class tidegate.OptionDeclaration
----@field type "string"|"number"|"boolean"
----@field default? string|number|boolean
----@field required? boolean
----@field secret? boolean never shown
----@field description? string
+---@field type "string"|"number"|"boolean" a value from a flag or the environment is read as this
+---@field default? string|number|boolean of that type; without one, and not given, the option is nil
+---@field required? boolean without a value the policy is refused
+---@field secret? boolean its value is in no text, log or answer
+---@field description? string for people
 
 -------------------------------------------------------------------------------------------------
 -- What hooks are given. All of it is read-only; `tide.copy` makes a table of your own.
 
+--- The request that asked for the WebSocket.
 ---@class tidegate.Request
----@field method string
+---@field method string "GET"
 ---@field path string as sent, not decoded
 ---@field query table<string, string> decoded; the first of equal keys
 ---@field headers table<string, string> names in lower case; repeated ones joined with ", "
 ---@field remote_address string "203.0.113.7:51234"
 ---@field tls tidegate.Tls|boolean true: a trusted proxy says that its client speaks TLS
 
+--- How the connection is encrypted.
 ---@class tidegate.Tls
 ---@field version string "TLSv1.2", "TLSv1.3"
 ---@field cipher string its IANA name
@@ -87,29 +73,30 @@
 --- What is absent or malformed is nil.
 ---@class tidegate.Credentials
 ---@field bearer? string `Authorization: Bearer …`, or the subprotocol `bearer.…`
----@field basic? { username: string, password: string }
+---@field basic? { username: string, password: string } `Authorization: Basic …`
 ---@field api_key? string the header `X-API-Key`, or `api_key` in the query
----@field query table<string, string>
----@field cookies table<string, string>
----@field subprotocols string[]
+---@field query table<string, string> as in the request
+---@field cookies table<string, string> set `allowed_origins`, or any web page can send them
+---@field subprotocols string[] that the client offers
 ---@field message? tidegate.Message the client's `authenticate` message, when there was one
----@field remote_address string
+---@field remote_address string as in the request
 ---@field client_certificate? tidegate.ClientCertificate verified against `tls.client_ca`; else nil
 
+--- The certificate that the client has proved to own.
 ---@class tidegate.ClientCertificate
 ---@field subject string "O=Example, CN=ada"
 ---@field subject_cn? string the CN, when there is exactly one
----@field issuer string
+---@field issuer string as subject
 ---@field serial string hex
----@field sans { dns: string[], email: string[], uri: string[], ip: string[] }
+---@field sans { dns: string[], email: string[], uri: string[], ip: string[] } its alternative names
 ---@field fingerprint_sha256 string hex, of the whole certificate
 ---@field not_before integer unix seconds
 ---@field not_after integer unix seconds
----@field verified true
+---@field verified true one that is not never gets here
 
 --- Plain data of your choice around `user_id`.
 ---@class tidegate.Identity
----@field user_id string 1 to 256 bytes; text, also when your database has numbers
+---@field user_id string 1 to 256 bytes; text, also when your database has numbers. It never changes
 ---@field expires_at? number unix seconds; the core asks the client to authenticate again shortly before
 ---@field [string] any
 
@@ -120,26 +107,27 @@
 ---@field data? any
 ---@field [string] any
 
+--- How a connection ended.
 ---@class tidegate.CloseInfo
----@field code integer
----@field reason string
+---@field code integer of the close frame; 1006 when there was none
+---@field reason string what was said with it
 ---@field clean boolean both sides said goodbye
 ---@field state tidegate.State where it was when it began to end
 
 -------------------------------------------------------------------------------------------------
--- conn
+-- conn: what a script sees of a connection.
 
 --- A connection. Safe to keep: after its end fields are nil (but `id`) and methods return `nil, "closed"`.
 --- Writing to a field other than `session` fails the connection.
 ---@class tidegate.Conn
 ---@field id string assigned by the core on accept; never another
----@field state tidegate.State
+---@field state tidegate.State where it is now
 ---@field user_id? string from `authenticated` on
----@field identity? tidegate.Identity read-only
----@field context? table read-only
+---@field identity? tidegate.Identity what `authenticate` returned; read-only
+---@field context? table what `create_context` returned; read-only
 ---@field request tidegate.Request read-only
 ---@field connected_at number unix seconds
----@field policy_version string
+---@field policy_version string of the policy that serves it now
 --- Plain data of your own, kept by the core across hooks and reloads. Written back when the call that
 --- read it waits or ends; keep `conn`, not `conn.session`, beyond that.
 ---@field session table
@@ -152,11 +140,13 @@ local Conn = {}
 ---@return string? err "closed"; "limit exceeded" when too much waits for the client and it is ended
 function Conn:send(message) end
 
+--- Sends a binary frame. Waits as `conn:send` does.
 ---@param bytes string
 ---@return true? ok
----@return string? err
+---@return string? err as of `conn:send`
 function Conn:send_binary(bytes) end
 
+--- Begins to end the connection. What was sent before still arrives; `closed` runs when it is over.
 ---@param code? integer 1000 by default; 3000 to 4999 are yours
 ---@param reason? string short; shown to the client
 ---@return true? ok
@@ -164,13 +154,13 @@ function Conn:send_binary(bytes) end
 function Conn:close(code, reason) end
 
 -------------------------------------------------------------------------------------------------
--- run
+-- run: what an agent sees of its run.
 
 --- One run of an agent. What the agent function returns is the response.
 ---@class tidegate.Run
----@field id string
----@field agent string
----@field conn tidegate.Conn
+---@field id string in every event of the run
+---@field agent string its name
+---@field conn tidegate.Conn for which it runs
 local Run = {}
 
 --- Event `agent_thinking`.
@@ -188,7 +178,7 @@ function Run:delta(text) end
 --- Calls `fn(arguments)` between `tool_executing` and `tool_completed`. `fn` may wait. Its error is
 --- reported to the client without file and line, and raised on.
 ---@generic A, R
----@param name string
+---@param name string of the tool, as the client sees it
 ---@param arguments A anything that JSON can say
 ---@param fn fun(arguments: A): R, ...
 ---@return R result what `fn` returns; nil when the run is over
@@ -200,8 +190,63 @@ function Run:tool(name, arguments, fn) end
 function Run:cancelled() end
 
 -------------------------------------------------------------------------------------------------
+-- Tasks.
+
+--- Work that goes on beside the hook, agent or timer that began it, and ends with it at the latest: when
+--- that returns, fails, is cancelled or takes too long, its tasks are cancelled where they wait.
+---@class tidegate.Task
+local Task = {}
+
+--- Waits until it has ended. An error inside is raised here, as it was; waiting again gives the same.
+--- Only the hook, agent or timer it works for can wait for it, and other tasks of that.
+---@return any ... what the function returned (16 values at most); `nil, "cancelled"` when it was cancelled
+function Task:wait() end
+
+--- Ends it where it waits; what it waits for is cancelled, too.
+---@return boolean under_way false: it had ended already
+function Task:cancel() end
+
+-------------------------------------------------------------------------------------------------
+-- Types that others are made of.
+
+--- Anything that can be kept apart from the script: no functions, coroutines or userdata inside.
+---@alias tidegate.Plain nil|boolean|number|string|table
+
+--- An identity: yes. `tide.need_message()`: not before the client's `authenticate` message. Nil and a
+--- reason, or `tide.reject`: no.
+---@alias tidegate.AuthResult tidegate.Identity|tidegate.NeedMessage|tidegate.Rejection|nil
+--- Plain data: what the core keeps as `conn.context`. Nil and a reason, or `tide.reject`: no.
+---@alias tidegate.ContextResult table|tidegate.Rejection|nil
+--- True: everything is there. `tide.degraded`: something is missing, and it works without. Nil or false
+--- and a reason, or `tide.reject`: no.
+---@alias tidegate.PrepareResult boolean|tidegate.Degradation|tidegate.Rejection|nil
+
+--- Where a connection is in its life; the README says what moves there are.
+---@alias tidegate.State
+---| "connecting"
+---| "accepted"
+---| "authenticated"
+---| "services_ready"
+---| "processing_ready"
+---| "processing"
+---| "idle"
+---| "degraded"
+---| "reconnecting"
+---| "closing"
+---| "closed"
+---| "failed"
+
+--- What `tide.reject` makes.
+---@class tidegate.Rejection
+--- What `tide.need_message` makes.
+---@class tidegate.NeedMessage
+--- What `tide.degraded` makes.
+---@class tidegate.Degradation
+
+-------------------------------------------------------------------------------------------------
 -- What clients receive.
 
+--- The order of a run's events: `agent_started` first, one of the last two at the end, the rest in between.
 ---@alias tidegate.EventType
 ---| "agent_started"
 ---| "agent_thinking"
@@ -211,14 +256,17 @@ function Run:cancelled() end
 ---| "agent_completed"
 ---| "agent_error"
 
+--- What the client gets of a run. Agents make events by what they do; the core writes them.
 ---@class tidegate.Event
 ---@field type tidegate.EventType
----@field run_id string
+---@field run_id string of the run
 ---@field seq integer per connection, from 1, without gaps
 ---@field timestamp string RFC 3339, UTC, milliseconds
----@field agent string
+---@field agent string whose run it is
+---@field policy_version string of the policy that executes the run
 ---@field data tidegate.EventData
 
+--- What an event tells; which of it there is depends on the type.
 ---@class tidegate.EventData
 ---@field request_id? string|number agent_started
 ---@field text? string agent_thinking, agent_delta
@@ -233,11 +281,12 @@ function Run:cancelled() end
 ---@field message? string agent_error
 
 -------------------------------------------------------------------------------------------------
--- The module.
+-- The module tidegate.
 
 ---@class tidegate
 ---@field options table the configuration's `options`; read-only
----@field version string
+---@field version string of the program
+---@field worker integer which worker this is, from 1; 0 where a policy is only checked
 local tide = {}
 
 --- `upgrade`'s no, with an HTTP status from 400 to 599. In later hooks 4000 is added to make it a close
@@ -257,6 +306,7 @@ function tide.need_message() end
 function tide.degraded(why) end
 
 --- Sends to any connection of this process. Waits when another worker has it.
+--- Where: hooks, agents, timers.
 ---@param connection_id string
 ---@param message table|string
 ---@return true? ok
@@ -264,12 +314,31 @@ function tide.degraded(why) end
 function tide.send(connection_id, message) end
 
 --- Closes any connection of this process. Waits when another worker has it.
+--- Where: hooks, agents, timers.
 ---@param connection_id string
----@param code? integer
----@param reason? string
+---@param code? integer as of `conn:close`
+---@param reason? string as of `conn:close`
 ---@return true? ok
----@return string? err
+---@return string? err "closed", also for an ID that never was
 function tide.close(connection_id, code, reason) end
+
+--- Begins `fn(...)` beside what runs here; it gets its first turn when this waits. It has the same conn
+--- and run, the same wall budget and a CPU budget of its own between two waits; exceeding that, or the
+--- memory, ends the whole hook, agent or timer. An error that nobody waits for is logged (`task.failed`).
+--- 1,000 tasks at a time.
+---@param fn fun(...): any
+---@param ... any 16 at most
+---@return tidegate.Task
+function tide.spawn(fn, ...) end
+
+--- Runs all functions at once and waits for all. When one raises, the others are cancelled and its error is
+--- raised here. A function that returns nil puts nothing under its key; its second value, if any, is
+--- what went wrong: `nil, "why"`.
+---@generic K
+---@param functions table<K, fun(): any, any>
+---@return table<K, any> results each function's first result under its key
+---@return table<K, any>? errors second results of those that returned nil first; nil when there are none
+function tide.all(functions) end
 
 --- A deep copy that is yours to change, of anything read-only.
 ---@generic T

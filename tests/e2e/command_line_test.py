@@ -177,7 +177,7 @@ class Check(Folder):
         self.assert_fails(tidegate("check", self.folder / "shop"), r"users\.lua:2", code=1)
 
     def test_a_policy_that_is_not_there_is_named(self):
-        self.assert_fails(tidegate("check", self.folder / "absent.lua"), r"absent\.lua", code=1)
+        self.assert_fails(tidegate("check", self.folder / "absent.lua"), r"absent\.lua", code=2)
 
 
 class Options(ServerTest):

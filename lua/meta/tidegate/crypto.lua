@@ -1,38 +1,45 @@
 ---@meta tidegate.crypto
---- Input is at most 4 MiB at once.
+--- Digests, random bytes and encodings. Input is at most 4 MiB at once.
 
 ---@class tidegate.crypto
 ---@field base64 tidegate.crypto.Encoding RFC 4648 §4, padded; strict
 ---@field base64url tidegate.crypto.Encoding RFC 4648 §5, without padding; strict
 local crypto = {}
 
+--- Bytes as text and back.
 ---@class tidegate.crypto.Encoding
+--- Any bytes.
 ---@field encode fun(bytes: string): string
+--- Nil and a reason for what is not exactly that encoding.
 ---@field decode fun(text: string): string?, string?
 
---- From the system's generator.
+--- Bytes that nobody can guess, from the system's generator.
 ---@param n integer 1 to 65536
 ---@return string bytes
 function crypto.random_bytes(n) end
 
+--- The same, written in hexadecimal.
 ---@param n integer bytes; the text is twice as long
 ---@return string
 function crypto.random_hex(n) end
 
+--- Bytes in hexadecimal, with small letters.
 ---@param bytes string
 ---@return string
 function crypto.hex(bytes) end
 
+--- SHA-256, for what everybody may compute. It is no way to keep passwords.
 ---@param bytes string
 ---@return string digest 32 bytes; see `hex`
 function crypto.sha256(bytes) end
 
+--- HMAC with SHA-256: who does not know the key can neither make nor change it. Compare with `equal`.
 ---@param key string
 ---@param bytes string
 ---@return string digest 32 bytes; see `hex`
 function crypto.hmac_sha256(key, bytes) end
 
---- In the same time wherever they differ: for secrets.
+--- Whether two texts are the same, in the same time wherever they differ: for secrets.
 ---@param a string
 ---@param b string
 ---@return boolean

@@ -1,18 +1,19 @@
 ---@meta tidegate.json
+--- JSON as clients and servers write it.
 
 ---@class tidegate.json
 ---@field null lightuserdata what `null` decodes to; is true in a condition
 local json = {}
 
---- A table with text keys becomes an object, one with keys 1…n an array, an empty one `{}`. A mixture,
---- functions, NaN and text that is not UTF-8 are refused. Read-only tables are fine.
+--- JSON of a value. A table with text keys becomes an object, one with keys 1…n an array, an empty one
+--- `{}`. A mixture, functions, NaN and text that is not UTF-8 are refused. Read-only tables are fine.
 ---@param value any
 ---@return string? text
 ---@return string? err names the place: "value.users[3].name is not UTF-8 text"
 function json.encode(value) end
 
---- Strict (RFC 8259), to a depth of 64. Arrays stay arrays when they are encoded again, also empty ones
---- (they carry a mark, a metatable that cannot be replaced).
+--- The value of a JSON text. Strict (RFC 8259), to a depth of 64. Arrays stay arrays when they are encoded
+--- again, also empty ones (they carry a mark, a metatable that cannot be replaced).
 ---@param text string
 ---@return any value
 ---@return string? err

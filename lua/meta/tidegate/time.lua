@@ -1,9 +1,10 @@
 ---@meta tidegate.time
+--- Clocks, and a way to wait. `os.time` and `os.date` are there, too.
 
 ---@class tidegate.time
 local time = {}
 
---- Unix seconds with a fraction.
+--- The time: unix seconds with a fraction.
 ---@return number
 function time.now() end
 
@@ -11,7 +12,8 @@ function time.now() end
 ---@return number
 function time.monotonic() end
 
---- Suspends this hook or agent, never the worker.
+--- Waits. Suspends this hook, agent or timer, never the worker.
+--- Where: hooks, agents, timers.
 ---@param seconds number 0 to 86400
 function time.sleep(seconds) end
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "app/arguments.h"
@@ -121,6 +122,72 @@ static void help_is_seen_only_where_a_flag_can_stand(void **state)
     assert_true(tg_arguments_want_help(3, value, NULL));
 }
 
+struct taken {
+    char text[64];    /* "f:VALUE" of each flag, "w:WORD" of each word, with blanks between */
+    const char *last; /* the flag value or word that is refused */
+};
+
+static enum tg_err take(struct taken *taken, char kind, const char *value)
+{
+    size_t len = strlen(taken->text);
+
+    (void)snprintf(taken->text + len, sizeof taken->text - len, "%c:%s ", kind, value);
+    return taken->last != NULL && strcmp(value, taken->last) == 0
+               ? tg_error_set(&error, TG_ERR_LIMIT, "no more than %s", value)
+               : TG_ERR_OK;
+}
+
+static enum tg_err take_flag(void *ctx, const struct tg_arguments *found, struct tg_error *out)
+{
+    assert_ptr_equal(out, &error);
+    return take(ctx, 'f', found->values[0] == NULL ? found->flag->name : found->values[0]);
+}
+
+static enum tg_err take_word(void *ctx, const struct tg_arguments *found, struct tg_error *out)
+{
+    assert_ptr_equal(out, &error);
+    return take(ctx, 'w', found->values[0]);
+}
+
+static const struct tg_arguments_reader reader = {flags, take_flag, take_word};
+
+static void a_line_is_read_in_its_order_and_help_is_passed_over(void **state)
+{
+    char *argv[] = {WORD("c"),       WORD("one"), WORD("--file"), WORD("a"), WORD("--help"),
+                    WORD("--quiet"), WORD("--"),  WORD("--file"), NULL};
+    struct taken taken = {.last = NULL};
+
+    (void)state;
+    assert_int_equal(tg_arguments_read(8, argv, &reader, &taken, &error), TG_ERR_OK);
+    assert_string_equal(taken.text, "w:one f:a f:quiet w:--file ");
+}
+
+static void what_refuses_a_word_or_flag_ends_the_reading_with_its_error(void **state)
+{
+    char *argv[] = {WORD("c"), WORD("one"), WORD("--file"), WORD("a"), WORD("two"), NULL};
+    struct taken at_word = {.last = "one"};
+    struct taken at_flag = {.last = "a"};
+
+    (void)state;
+    assert_int_equal(tg_arguments_read(5, argv, &reader, &at_word, &error), TG_ERR_LIMIT);
+    assert_string_equal(at_word.text, "w:one ");
+    assert_string_equal(error.text, "no more than one");
+    assert_int_equal(tg_arguments_read(5, argv, &reader, &at_flag, &error), TG_ERR_LIMIT);
+    assert_string_equal(at_flag.text, "w:one f:a ");
+    assert_string_equal(error.text, "no more than a");
+}
+
+static void an_unknown_flag_ends_the_reading(void **state)
+{
+    char *argv[] = {WORD("c"), WORD("one"), WORD("--fiel=s3cret"), WORD("two"), NULL};
+    struct taken taken = {.last = NULL};
+
+    (void)state;
+    assert_int_equal(tg_arguments_read(4, argv, &reader, &taken, &error), TG_ERR_INVALID);
+    assert_string_equal(taken.text, "w:one ");
+    assert_string_equal(error.text, "unknown flag --fiel; did you mean --file?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +196,9 @@ int main(void)
         cmocka_unit_test(values_may_look_like_flags_but_not_be_one),
         cmocka_unit_test(mistakes_are_named_without_their_values),
         cmocka_unit_test(help_is_seen_only_where_a_flag_can_stand),
+        cmocka_unit_test(a_line_is_read_in_its_order_and_help_is_passed_over),
+        cmocka_unit_test(what_refuses_a_word_or_flag_ends_the_reading_with_its_error),
+        cmocka_unit_test(an_unknown_flag_ends_the_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

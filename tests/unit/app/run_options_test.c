@@ -1,4 +1,4 @@
-/* run_options_test.c - flags and environment of `run` and `check` become configuration. */
+/* run_options_test.c - flags and environment of `run` become configuration. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,6 +47,7 @@ static void all_flags_of_run_set_their_keys(void **state)
                     WORD("off"),
                     WORD("--workers"),
                     WORD("3"),
+                    WORD("--watch"),
                     WORD("--set"),
                     WORD("strict=true"),
                     WORD("--set"),
@@ -67,6 +68,7 @@ static void all_flags_of_run_set_their_keys(void **state)
     assert_string_equal(config.listen.items[1], ":2");
     assert_string_equal(config.admin, "off");
     assert_int_equal(config.workers, 3); /* the flag wins */
+    assert_true(config.watch);
     assert_true(config.strict);
     assert_string_equal(config.options[0].text, "http://a?b=c");
     assert_int_equal(config.log_format, TG_LOG_JSON);
@@ -75,11 +77,11 @@ static void all_flags_of_run_set_their_keys(void **state)
 
 static void the_environment_counts_without_flags(void **state)
 {
-    char *argv[] = {WORD("check"), WORD("p"), NULL};
+    char *argv[] = {WORD("run"), WORD("p"), NULL};
 
     (void)state;
     setenv("TIDEGATE_WORKERS", "7", 1);
-    assert_int_equal(tg_check_options_parse(COUNT(argv), argv, &config, &file, &error), TG_ERR_OK);
+    assert_int_equal(tg_run_options_parse(COUNT(argv), argv, &config, &file, &error), TG_ERR_OK);
     assert_int_equal(config.workers, 7);
     assert_null(file);
 }
@@ -95,8 +97,6 @@ static void assert_run_refused(char *word, char *value, const char *text)
 
 static void mistakes_are_refused(void **state)
 {
-    char *check[] = {WORD("check"), WORD("--listen"), WORD(":1"), NULL};
-
     (void)state;
     assert_run_refused(WORD("a"), WORD("b"), "one policy at a time; \"b\" is a second");
     assert_run_refused(WORD("--set"), WORD("strict"),
@@ -109,9 +109,6 @@ static void mistakes_are_refused(void **state)
                        "unknown flag --worker; did you mean --workers?");
     assert_run_refused(WORD("--workers"), WORD("0"),
                        "workers: \"0\" is too small; write 1 or more");
-    assert_int_equal(tg_check_options_parse(COUNT(check), check, &config, &file, &error),
-                     TG_ERR_INVALID);
-    assert_string_equal(error.text, "unknown flag --listen");
     setenv("TIDEGATE_WORKERS", "many", 1);
     assert_run_refused(WORD("a"), WORD("--set"),
                        "workers (TIDEGATE_WORKERS): \"many\" is not a whole number; write a whole "

@@ -1,0 +1,47 @@
+/* layers.h - how the configuration becomes the options of hub, runs and scripts, and how these three are
+ * tied together: the same for a worker that serves and for a simulation.
+ */
+#ifndef TG_APP_LAYERS_H
+#define TG_APP_LAYERS_H
+
+#include <stddef.h>
+
+#include "agent/run.h"
+#include "base/cidr.h"
+#include "connection/admission.h"
+#include "connection/hub.h"
+#include "net/http_client.h"
+#include "ops/config.h"
+#include "script/host.h"
+
+struct tg_kv;
+
+/* All borrowed from tg_layers_connect until the hub is gone. */
+struct tg_layers {
+    struct tg_hub *hub;
+    struct tg_runs *runs;
+    struct tg_host *host;
+    /* See tg_conn_upper; NULL: nobody looks. */
+    void (*conn_over)(void *ctx, const struct tg_conn *conn);
+    void *over_ctx;
+};
+
+/* index: of the worker, from 0. What is of the process and not of the configuration (admission, trusted
+ * proxies) is left to the caller; texts are borrowed from config. */
+struct tg_hub_options tg_layers_hub_options(const struct tg_config *config, size_t index);
+/* What the hubs of a process share. *list is freed with tg_free, also on an error. */
+TG_MUST enum tg_err tg_layers_trusted_proxies(const struct tg_config *config, struct tg_cidr **list,
+                                              size_t *count, struct tg_error *error);
+TG_MUST enum tg_err tg_layers_admission(const struct tg_config *config, struct tg_admission **out,
+                                        struct tg_error *error);
+TG_MUST enum tg_err tg_layers_kv(const struct tg_config *config, struct tg_kv **out,
+                                 struct tg_error *error);
+struct tg_runs_options tg_layers_runs_options(const struct tg_config *config);
+struct tg_http_client_options tg_layers_http_options(const struct tg_config *config);
+/* Without env: what it holds besides the budgets belongs to the worker. */
+struct tg_host_options tg_layers_host_options(const struct tg_config *config);
+
+/* What a connection asks goes to the scripts or to the runs; what a run asks, to the scripts. */
+void tg_layers_connect(struct tg_layers *layers);
+
+#endif
