@@ -143,8 +143,8 @@ static void refuse_proxy(struct tg_conn *conn, const char *why, const char *what
 
 bool tg__client_admit(struct tg_conn *conn)
 {
-    enum tg_refusal why;
-    uint64_t wait_ms;
+    enum tg_refusal why = TG_REFUSAL_MEMORY;
+    uint64_t wait_ms = 0;
 
     if (conn->admitted)
         return true;
@@ -191,7 +191,7 @@ bool tg__client_from_head(struct tg_conn *conn)
 {
     const struct tg_hub_options *options = tg__options(conn);
     struct tg_forwarded forwarded;
-    const char *why;
+    const char *why = "";
 
     if (!conn->via_proxy)
         return true;
