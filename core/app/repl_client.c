@@ -22,19 +22,30 @@ void tg__repl_complain(struct tg__repl *repl, const char *text)
     repl->failed = true;
 }
 
+/* The first line of an answer's body; returns its length. */
+static int first_line(const struct tg_buffer *body, const char **line)
+{
+    *line = "";
+    if (body == NULL || body->len == 0)
+        return 0;
+    *line = (const char *)tg_buffer_head(body);
+    const char *end = memchr(*line, '\n', body->len);
+    return (int)(end == NULL ? body->len : (size_t)(end - *line));
+}
+
 static void tell_end(struct tg__repl *repl, const struct tg_sim_facts *facts)
 {
     char text[512];
+    const char *why;
 
     repl->end_told = true;
-    if (facts->status != 0 && facts->status != 101)
-        (void)snprintf(
-            text, sizeof text, "refused with HTTP %d: %.*s", facts->status,
-            facts->body == NULL ? 0 : (int)strcspn((const char *)tg_buffer_head(facts->body), "\n"),
-            facts->body == NULL ? "" : (const char *)tg_buffer_head(facts->body));
-    else
+    if (facts->status != 0 && facts->status != 101) {
+        int len = first_line(facts->body, &why);
+        (void)snprintf(text, sizeof text, "refused with HTTP %d: %.*s", facts->status, len, why);
+    } else {
         (void)snprintf(text, sizeof text, "the connection is over: %d %s", facts->close_code,
                        facts->close_reason == NULL ? "" : facts->close_reason);
+    }
     if (repl->left || facts->close_code == 1000)
         tg__repl_say(repl, text);
     else
