@@ -1,13 +1,12 @@
 /* admin_facts.c - health, readiness, metrics and version: what is answered from the shards at once. */
-#include "agent/run.h"
 #include "app/admin_internal.h"
+#include "app/layers.h"
 #include "app/version.h"
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "base/memory.h"
 #include "connection/state.h"
 #include "ops/health.h"
-#include "ops/metrics_text.h"
 
 /* Of all workers; the array is freed by the caller. */
 static const struct tg_metrics **shards_of(const struct tg_server *server)
@@ -77,31 +76,14 @@ void tg__admin_get_metrics(void *ctx, struct tg_admin_request *request)
     struct tg_server *server = ctx;
     struct tg_buffer body = TG_BUFFER_INIT;
     const struct tg_metrics **shards = shards_of(server);
-    struct tg_metrics_labels labels = {
-        .states = tg_state_names,
-        .hooks = tg_hook_names,
-        .hook_outcomes = tg_hook_outcome_names,
-        .run_outcomes = tg_run_outcome_names,
-    };
     struct tg_metrics_facts facts = {
-        .version = TG_VERSION,
-        .build = tg_build_text(),
         .policy_version = tg_reload_version(server->reload),
         .reloads_ok = tg_reload_count(server->reload, true),
         .reloads_failed = tg_reload_count(server->reload, false),
         .uptime_ms = tg_clock_monotonic_ms() - server->started_ms,
     };
-    struct tg_kv_stats kv;
-    tg_kv_read_stats(server->kv, &kv);
-    facts.kv = (struct tg_metrics_kv){
-        .entries = kv.entries,
-        .bytes = kv.bytes,
-        .evictions = kv.evictions,
-        .operation_names = tg_kv_operation_names,
-        .operations = kv.operations,
-        .operation_count = TG_KV_OPERATIONS,
-    };
-    enum tg_err err = tg_metrics_write(&body, shards, server->worker_count, &labels, &facts);
+    enum tg_err err =
+        tg_layers_write_metrics(&body, shards, server->worker_count, server->kv, &facts);
     tg_free(shards);
     tg__admin_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body,
                     err != TG_ERR_OK);

@@ -1,6 +1,7 @@
 /* layers.c - see layers.h. */
 #include "app/layers.h"
 
+#include "app/version.h"
 #include "base/memory.h"
 #include "script/kv.h"
 
@@ -184,4 +185,31 @@ void tg_layers_connect(struct tg_layers *layers)
     struct tg_run_executor executor = tg_host_executor(layers->host);
     tg_hub_set_upper(layers->hub, &upper);
     tg_runs_set_executor(layers->runs, &executor);
+}
+
+enum tg_err tg_layers_write_metrics(struct tg_buffer *out, const struct tg_metrics *const *shards,
+                                    size_t count, struct tg_kv *kv,
+                                    const struct tg_metrics_facts *facts)
+{
+    static const struct tg_metrics_labels labels = {
+        .states = tg_state_names,
+        .hooks = tg_hook_names,
+        .hook_outcomes = tg_hook_outcome_names,
+        .run_outcomes = tg_run_outcome_names,
+    };
+    struct tg_metrics_facts all = *facts;
+    struct tg_kv_stats stats;
+
+    tg_kv_read_stats(kv, &stats);
+    all.version = TG_VERSION;
+    all.build = tg_build_text();
+    all.kv = (struct tg_metrics_kv){
+        .entries = stats.entries,
+        .bytes = stats.bytes,
+        .evictions = stats.evictions,
+        .operation_names = tg_kv_operation_names,
+        .operations = stats.operations,
+        .operation_count = TG_KV_OPERATIONS,
+    };
+    return tg_metrics_write(out, shards, count, &labels, &all);
 }

@@ -1,5 +1,5 @@
-/* layers.h - how the configuration becomes the options of hub, runs and scripts, and how these three are
- * tied together: the same for a worker that serves and for a simulation.
+/* layers.h - how the configuration becomes the options of hub, runs and scripts, how these three are tied
+ * together, and what metrics they have: the same for workers that serve and for a simulation.
  */
 #ifndef TG_APP_LAYERS_H
 #define TG_APP_LAYERS_H
@@ -12,6 +12,7 @@
 #include "connection/hub.h"
 #include "net/http_client.h"
 #include "ops/config.h"
+#include "ops/metrics_text.h"
 #include "script/host.h"
 
 struct tg_kv;
@@ -43,5 +44,10 @@ struct tg_host_options tg_layers_host_options(const struct tg_config *config);
 
 /* What a connection asks goes to the scripts or to the runs; what a run asks, to the scripts. */
 void tg_layers_connect(struct tg_layers *layers);
+
+/* The text of these shards. Of the facts, version, build and kv are filled in here. */
+TG_MUST enum tg_err tg_layers_write_metrics(struct tg_buffer *out,
+                                            const struct tg_metrics *const *shards, size_t count,
+                                            struct tg_kv *kv, const struct tg_metrics_facts *facts);
 
 #endif

@@ -7,8 +7,6 @@
  */
 #include "app/simulation_http.h"
 #include "app/simulation_internal.h"
-#include "app/version.h"
-#include "ops/metrics_text.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 /* Turns and timers without rest until it counts as endless. */
@@ -168,20 +166,12 @@ enum tg_err tg_sim_answer(struct tg_sim *sim, size_t number, const struct tg_sim
 enum tg_err tg_sim_metrics(struct tg_sim *sim, struct tg_buffer *out)
 {
     const struct tg_metrics *shard = sim->metrics;
-    struct tg_metrics_labels labels = {
-        .states = tg_state_names,
-        .hooks = tg_hook_names,
-        .hook_outcomes = tg_hook_outcome_names,
-        .run_outcomes = tg_run_outcome_names,
-    };
     struct tg_metrics_facts facts = {
-        .version = TG_VERSION,
-        .build = tg_build_text(),
         .policy_version = tg_host_version(sim->layers.host),
         .uptime_ms = tg_timers_now_ms(sim->timers) - TG__SIM_EPOCH_MS,
     };
 
-    return tg_metrics_write(out, &shard, 1, &labels, &facts);
+    return tg_layers_write_metrics(out, &shard, 1, sim->kv, &facts);
 }
 
 const char *tg_sim_log_line(const struct tg_sim *sim, size_t i)

@@ -14,46 +14,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/http_client.h"
-#include "net/tls.h"
+#include "net/tls_config.h"
 #include "script/budget.h"
-
-static void on_accept(void *ctx, struct tg_stream *stream)
-{
-    struct tg_worker *worker = ctx;
-    tg_hub_accept(worker->hub, stream);
-}
-
-static void on_accept_tls(void *ctx, struct tg_stream *stream)
-{
-    struct tg_worker *worker = ctx;
-    if (tg_stream_start_tls(stream, worker->tls, worker->options.index) != TG_ERR_OK) {
-        tg_counter_add(&worker->metrics->tls_handshake_failures, 1);
-        tg_stream_close(stream); /* out of memory, and nothing can be told */
-        return;
-    }
-    tg_hub_accept(worker->hub, stream);
-}
-
-static void on_accept_error(void *ctx, const char *why)
-{
-    struct tg_worker *worker = ctx;
-    uint64_t left_out;
-    tg_counter_add(&worker->metrics->accept_failures, 1);
-    if (tg_log_gate_pass(&worker->accept_gate, uv_now(&worker->loop), 1, &left_out))
-        tg_log(TG_LOG_WARN, "listener.accept_failed", tg_log_str("reason", why),
-               tg_log_uint("worker", worker->options.index + 1), tg_log_uint("more", left_out));
-}
-
-static const char out_of_descriptors[] =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    "Content-Length: 52\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    "the server is out of descriptors; try again shortly\n";
-
-static void on_refused(void *ctx)
-{
-    struct tg_worker *worker = ctx;
-    tg_counter_add(&worker->metrics->refusals[TG_REFUSAL_DESCRIPTORS], 1);
-}
 
 /* While this runs the loop does not block in its poll. */
 static void on_busy(uv_idle_t *handle)
@@ -170,8 +132,7 @@ static void create_host(struct tg_worker *worker)
 
 static void close_handles(struct tg_worker *worker)
 {
-    for (size_t i = 0; i < worker->options.fd_count; i++)
-        tg_listener_stop(worker->listeners[i]);
+    tg__worker_stop_listening(worker);
     tg_mailbox_close(worker->mailbox);
     uv_close((uv_handle_t *)&worker->flush, NULL);
     uv_close((uv_handle_t *)&worker->busy, NULL);
@@ -296,61 +257,13 @@ void tg_worker_abort(struct tg_worker *worker)
     tg_task_post(worker->mailbox, do_abort, NULL);
 }
 
-static void do_set_tls(void *receiver, void *arg, bool lost)
-{
-    struct tg_worker *worker = receiver;
-    struct tg_tls_config *fresh = arg;
-    if (lost) {
-        tg_tls_config_release(fresh);
-        return;
-    }
-    tg_tls_config_release(worker->tls);
-    worker->tls = fresh;
-}
-
-void tg_worker_set_tls(struct tg_worker *worker, struct tg_tls_config *tls)
-{
-    tg_task_post(worker->mailbox, do_set_tls, tg_tls_config_retain(tls));
-}
-
-static void do_listen(void *receiver, void *arg, bool lost)
-{
-    struct tg_worker *worker = receiver;
-    (void)arg;
-    for (size_t i = 0; !lost && i < worker->options.fd_count; i++) {
-        int fd = worker->fds[i];
-        bool tls = worker->tls_fds[i];
-        worker->fds[i] = -1;
-        if (tg_listener_start(&worker->listeners[i], worker->net, fd,
-                              tls ? on_accept_tls : on_accept, on_accept_error,
-                              worker) != TG_ERR_OK)
-            on_accept_error(worker, "the listener could not be started");
-        else
-            tg_listener_set_refusal(worker->listeners[i], tls ? "" : out_of_descriptors,
-                                    on_refused);
-    }
-}
-
-void tg_worker_listen(struct tg_worker *worker)
-{
-    tg_task_post(worker->mailbox, do_listen, NULL);
-}
-
-static void stop_listening(struct tg_worker *worker)
-{
-    for (size_t i = 0; i < worker->options.fd_count; i++) {
-        tg_listener_stop(worker->listeners[i]);
-        worker->listeners[i] = NULL;
-    }
-}
-
 static void do_drain(void *receiver, void *arg, bool lost)
 {
     struct tg_worker *worker = receiver;
     (void)arg;
     if (lost)
         return;
-    stop_listening(worker);
+    tg__worker_stop_listening(worker);
     tg_hub_drain(worker->hub);
     worker->draining = true;
 }
@@ -387,7 +300,7 @@ static void do_stop(void *receiver, void *arg, bool lost)
     (void)arg;
     if (lost)
         return;
-    stop_listening(worker);
+    tg__worker_stop_listening(worker);
     tg_runs_end_all(worker->runs, "draining", "the server is shutting down");
     tg_hub_drop_all(worker->hub);
     /* What is left are closing streams, which keep the loop alive until they are gone. */

@@ -1,5 +1,6 @@
-/* worker_internal.h - what worker.c (its life), worker_orders.c (between workers) and worker_rows.c
- * (questions from the admin interface) share. */
+/* worker_internal.h - what worker.c (its life), worker_listeners.c (where connections come from),
+ * worker_orders.c (between workers), worker_rows.c and worker_policy.c (questions from the admin interface)
+ * share. */
 #ifndef TG_APP_WORKER_INTERNAL_H
 #define TG_APP_WORKER_INTERNAL_H
 
@@ -42,6 +43,9 @@ struct tg_worker {
     bool draining;
     bool drained_told;
 };
+
+/* On the thread, also before listening and again. */
+void tg__worker_stop_listening(struct tg_worker *worker);
 
 /* tg_script_env.post */
 enum tg_err tg__worker_post_order(void *worker, const struct tg_remote_order *order,

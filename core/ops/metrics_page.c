@@ -5,6 +5,7 @@
  */
 #include "ops/metrics_page.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/utf8.h"

@@ -8,12 +8,11 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import textwrap
 import unittest
 from pathlib import Path
 
-from harness import BINARY, ROOT, clean_environment, open_policy, tidegate
+from harness import BINARY, ROOT, FolderTest, clean_environment, open_policy, tidegate
 
 HEAD = open_policy().replace("\nreturn policy\n", "")  # its lines come before those of a case
 MARK = re.compile(r"-->\s*(@0\s+)?([A-Za-z][A-Za-z0-9, -]*?)\s*$")
@@ -395,20 +394,7 @@ def expected_of(files, shift=0):
     return sorted(expected)
 
 
-class CheckTest(unittest.TestCase):
-    maxDiff = None
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def write(self, path, text):
-        path = self.folder / path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
+class CheckTest(FolderTest):
     def document(self, *args, code=None):
         """The parsed answer of check --format json."""
         done = tidegate("check", *args, "--format", "json")

@@ -5,11 +5,10 @@ import json
 import os
 import subprocess
 import tempfile
-import textwrap
 import unittest
 from pathlib import Path
 
-from harness import BINARY, Client, Server, ServerTest, open_policy, tidegate
+from harness import BINARY, Client, FolderTest, Server, ServerTest, open_policy, tidegate
 
 OPTIONS = open_policy(
     """
@@ -25,18 +24,7 @@ OPTIONS = open_policy(
 NEEDS_OPTION = open_policy('policy.options = { upstream_url = { type = "string", required = true } }')
 
 
-class Folder(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def file(self, name, text):
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-        return path
-
+class Folder(FolderTest):
     def assert_fails(self, done, *patterns, code=None):
         output = done.stdout + done.stderr
         if code is None:
@@ -80,8 +68,8 @@ class Help(Folder):
 
 class Configuration(Folder):
     def run_config(self, text, *args):
-        policy = self.file("policy.lua", OPTIONS)
-        config = self.file("tidegate.lua", text)
+        policy = self.write("policy.lua", OPTIONS)
+        config = self.write("tidegate.lua", text)
         return tidegate("run", policy, "--config", config, "--listen", "127.0.0.1:0", *args)
 
     def test_an_unknown_key_is_named_with_its_line_and_the_nearest_key(self):
@@ -101,17 +89,17 @@ class Configuration(Folder):
                 self.assert_fails(self.run_config(f"{text}\nreturn {{}}\n"), r"tidegate\.lua:1")
 
     def test_an_unknown_key_in_set_is_refused_with_the_nearest_one(self):
-        policy = self.file("policy.lua", OPTIONS)
+        policy = self.write("policy.lua", OPTIONS)
         done = tidegate("run", policy, "--set", "limits.max_mesage=1MiB")
         self.assert_fails(done, r"max_mesage", r"limits\.max_message")
 
     def test_an_unknown_key_in_the_environment_is_refused(self):
-        policy = self.file("policy.lua", OPTIONS)
+        policy = self.write("policy.lua", OPTIONS)
         done = tidegate("run", policy, env={"TIDEGATE_LIMITS_MAX_MESAGE": "1MiB"})
         self.assert_fails(done, r"TIDEGATE_LIMITS_MAX_MESAGE", r"(?i)max_message")
 
     def test_an_address_in_use_or_nonsense_is_named(self):
-        policy = self.file("policy.lua", OPTIONS)
+        policy = self.write("policy.lua", OPTIONS)
         for address in ("127.0.0.1:99999", "nonsense", "256.0.0.1:0"):
             done = tidegate("run", policy, "--listen", address, "--admin", "off")
             self.assert_fails(done, address.replace(".", r"\."))
@@ -119,7 +107,7 @@ class Configuration(Folder):
 
 class Check(Folder):
     def test_a_good_policy_passes(self):
-        done = tidegate("check", self.file("policy.lua", OPTIONS))
+        done = tidegate("check", self.write("policy.lua", OPTIONS))
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_bad_policies_fail_with_file_and_line(self):
@@ -140,7 +128,7 @@ class Check(Folder):
         )  # fmt: skip
         for name, text, pattern in cases:
             with self.subTest(name):
-                self.assert_fails(tidegate("check", self.file("bad.lua", text)), pattern, code=1)
+                self.assert_fails(tidegate("check", self.write("bad.lua", text)), pattern, code=1)
 
     def test_what_the_sandbox_withholds_is_not_there(self):
         head = "local policy = {}\nfunction policy.authenticate() return { user_id = 'x' } end\n"
@@ -162,18 +150,18 @@ class Check(Folder):
             "require('../../etc/passwd')",
         ):
             with self.subTest(expression):
-                path = self.file("bad.lua", f"{head}local x = {expression}\nreturn policy\n")
+                path = self.write("bad.lua", f"{head}local x = {expression}\nreturn policy\n")
                 self.assert_fails(tidegate("check", path), code=1)
 
     def test_a_folder_with_init_and_modules_is_a_policy(self):
-        self.file("shop/users.lua", "return { ada = true }\n")
-        self.file("shop/init.lua", "local users = require 'users'\n" + OPTIONS)
+        self.write("shop/users.lua", "return { ada = true }\n")
+        self.write("shop/init.lua", "local users = require 'users'\n" + OPTIONS)
         done = tidegate("check", self.folder / "shop")
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_mistake_in_a_module_names_the_modules_file(self):
-        self.file("shop/users.lua", "return {\n  ada = = true }\n")
-        self.file("shop/init.lua", "local users = require 'users'\n" + OPTIONS)
+        self.write("shop/users.lua", "return {\n  ada = = true }\n")
+        self.write("shop/init.lua", "local users = require 'users'\n" + OPTIONS)
         self.assert_fails(tidegate("check", self.folder / "shop"), r"users\.lua:2", code=1)
 
     def test_a_policy_that_is_not_there_is_named(self):

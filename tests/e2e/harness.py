@@ -583,6 +583,22 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
         )
 
 
+class FolderTest(unittest.TestCase):
+    """A test of a command with files, in a folder of its own."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-e2e-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+
 def tidegate(*args, timeout=60, env=None, stdin=subprocess.DEVNULL, cwd=None):
     """Runs a command of the program to its end; result with returncode, stdout and stderr."""
     done = subprocess.run(

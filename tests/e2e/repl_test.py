@@ -2,27 +2,17 @@
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
-import textwrap
 import unittest
-from pathlib import Path
 
-from harness import BINARY, DEADLINE, ROOT, Lines, clean_environment, open_policy, tidegate
+from harness import BINARY, DEADLINE, ROOT, FolderTest, Lines, clean_environment, open_policy, tidegate
 
 HELLO = ROOT / "examples/hello"
 
 
-class Repl(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="tidegate_repl_"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
+class Repl(FolderTest):
     def policy(self, text, name="policy.lua"):
-        path = self.folder / name
-        path.write_text(textwrap.dedent(text))
-        return path
+        return self.write(name, text)
 
     def type(self, policy, *lines, args=(), code=0):
         typed = self.folder / "typed"

@@ -25,6 +25,10 @@ def version(name, extra=""):
 
 
 class Versions(ServerTest):
+    async def asyncSetUp(self):
+        self.server = await self.serve(version("one"))
+        self.one = (await self.server.get("/policy"))["version"]
+
     async def post(self, path):
         status, _, text = await self.server.ask("POST", path)
         return status, json.loads(text)
@@ -42,10 +46,6 @@ class Versions(ServerTest):
 
 
 class Rollback(Versions):
-    async def asyncSetUp(self):
-        self.server = await self.serve(version("one"))
-        self.one = (await self.server.get("/policy"))["version"]
-
     async def test_a_second_rollback_goes_forth_again(self):
         client = await Client.ready(self.server)
         two = await self.take("two")
@@ -106,10 +106,6 @@ class Rollback(Versions):
 
 
 class Told(Versions):
-    async def asyncSetUp(self):
-        self.server = await self.serve(version("one"))
-        self.one = (await self.server.get("/policy"))["version"]
-
     async def test_every_event_names_the_version_that_executes_its_run(self):
         client = await Client.ready(self.server)
         await client.run("x", "waits")

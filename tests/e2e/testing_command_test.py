@@ -2,14 +2,10 @@
 
 import json
 import re
-import shutil
-import tempfile
-import textwrap
 import unittest
 import xml.etree.ElementTree
-from pathlib import Path
 
-from harness import ROOT, open_policy, tidegate
+from harness import ROOT, FolderTest, open_policy, tidegate
 
 GREETER = open_policy("""
 policy.agents = { greeter = function(run, input) return "Hello " .. input.message end }
@@ -28,17 +24,7 @@ end)
 """
 
 
-class TestingCommand(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="tidegate_specs_"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
-    def write(self, name, text):
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-        return path
-
+class TestingCommand(FolderTest):
     def run_specs(self, *args, code=0, **more):
         done = tidegate("test", *args, cwd=self.folder, **more)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)

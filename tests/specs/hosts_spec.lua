@@ -107,6 +107,14 @@ describe("a host", function()
     assert.is_nil(host:metrics "tidegate_no_such_metric")
   end)
 
+  it("counts what scripts share", function()
+    local host = testing.host{ source = source [[
+      function policy.message() require("tidegate.kv").set("a", 1) end]] }
+    host:connect():send{ type = "x" }
+    assert.equal(1, host:metrics "tidegate_kv_entries")
+    assert.equal(1, host:metrics("tidegate_kv_operations_total", { operation = "set" }))
+  end)
+
   it("keeps the log, with tracebacks", function()
     local host = testing.host{ source = source [[
       function policy.message(conn) local function deep() error("the roof leaks") end deep() end]] }

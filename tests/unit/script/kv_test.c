@@ -385,12 +385,13 @@ static void *count_up(void *arg)
 
 static void no_increment_of_any_thread_is_lost(void **state)
 {
+    const int half = THREADS * ROUNDS / 2;
     double even, odd;
     (void)state;
     run_threads(count_up, NULL);
     assert_int_equal(tg_kv_incr(kv, key_of("even"), 0, FOREVER, &even), TG_ERR_OK);
     assert_int_equal(tg_kv_incr(kv, key_of("odd"), 0, FOREVER, &odd), TG_ERR_OK);
-    assert_true(even == THREADS * ROUNDS / 2 && odd == THREADS * ROUNDS / 2);
+    assert_true(even == half && odd == half);
 }
 
 /* Not atomic: what the lock guards. */
@@ -440,11 +441,12 @@ static void *add_by_version(void *arg)
 
 static void a_store_by_version_loses_nothing(void **state)
 {
+    const int added = THREADS * (ROUNDS / 20);
     double number;
     (void)state;
     run_threads(add_by_version, NULL);
     assert_int_equal(tg_kv_incr(kv, key_of("n"), 0, FOREVER, &number), TG_ERR_OK);
-    assert_true(number == THREADS * (ROUNDS / 20));
+    assert_true(number == added);
 }
 
 /* Everything at once, in little memory: for the sanitizers, and the accounts must add up afterwards. */
