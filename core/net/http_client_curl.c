@@ -92,10 +92,13 @@ static const char *text_of(const struct tg__fetch *fetch, enum tg_fetch_outcome 
         return "out of memory";
     case TG_FETCH_TLS:
         return fetch->why[0] != '\0' ? fetch->why : curl_easy_strerror(code);
+    case TG_FETCH_PROTOCOL:
+        if (code == CURLE_UNSUPPORTED_PROTOCOL) /* HTTP/0.9, which is anything */
+            return "did not answer in HTTP";
+        break;
     case TG_FETCH_OK:
     case TG_FETCH_TOO_LARGE:
     case TG_FETCH_REDIRECTS:
-    case TG_FETCH_PROTOCOL:
     case TG_FETCH_INVALID:
     case TG_FETCH_OUTCOMES:
         break;

@@ -3,6 +3,7 @@
 becomes of a request whose script is gone."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import shutil
@@ -315,7 +316,7 @@ class Failures(HttpTest):
             ("timeout", upstream.url("/never"), {"idle_timeout": 0.2}, "sent nothing for 200ms"),
             ("reset", upstream.url("/dies"), {}, "lost in the middle"),
             ("reset", upstream.url("/resets"), {}, "lost in the middle"),
-            ("protocol", upstream.url("/no"), {}, ""),
+            ("protocol", upstream.url("/no"), {}, "did not answer in HTTP"),
             ("too_large", upstream.url("/flood"), {}, "bytes of headers"),
             ("invalid", "ftp://127.0.0.1/x", {}, "http:// or https://"),
             ("invalid", "/only/a/path", {}, "http:// or https://"),
@@ -580,77 +581,68 @@ class Tls(HttpTest):
         self.assertIn("from https to http", await self.fails(client, "forbidden", secure.url(host="localhost")))
         self.assertEqual(plain.requests, [])
 
-    @unittest.skipUnless(shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin"), "nginx is not installed")
     async def test_http2_carries_many_requests_over_one_connection(self):
-        with tempfile.TemporaryDirectory(prefix="tidegate-e2e-nginx-") as folder:
-            port = await self.start_nginx(Path(folder))
+        with tempfile.TemporaryDirectory(prefix="tidegate-e2e-http2-") as folder:
+            port, connections = await self.start_http2_server(Path(folder))
             client, _ = await self.client(
                 "--set", f"http.ca_file={self.folder / 'ca.pem'}", "--set", "runs.max_per_connection=50"
             )
-            url = f"https://localhost:{port}/"
+            url = f"https://localhost:{port}/small"
             for _ in range(50):
                 await self.start(client, "fetch", {"url": url})
-            connections = set()
             for _ in range(50):
                 events = await client.until("agent_completed", "agent_error")
                 response = events[-1]["data"]["response"]
                 self.assertEqual((response["status"], response["version"]), (200, "2"))
-                connections.add(response["body"])
             self.assertEqual(len(connections), 1)
-            # Streams keep to connections of their own, where one that is not read holds up nobody.
-            large = f"https://localhost:{port}/large"
-            for _ in range(3):
-                await self.start(client, "hold", {"url": large}, seconds=60)
-                await client.until("agent_delta")
-            result, _ = await self.answer(client, "read", {"url": large})
-            self.assertEqual((result["total"], result.get("err")), (20 << 20, None))
-            self.assertEqual((await self.fetch(client, url))["body"], connections.pop())
 
-    async def start_nginx(self, folder):
-        """An nginx of our own, as whoever runs the test; stopped with the test. Returns its port."""
+    async def start_http2_server(self, folder):
+        """nghttpd behind a relay that counts: (the relay's port, a list with one entry a connection)."""
+        (folder / "small").write_text("small")
         probe = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
         port = probe.sockets[0].getsockname()[1]
         probe.close()
         await probe.wait_closed()
-        with open(folder / "large", "wb") as file:
-            file.truncate(20 << 20)
-        (folder / "large").chmod(0o644)
-        folder.chmod(0o755)
-        (folder / "nginx.conf").write_text(
-            f"""
-            daemon off; master_process off; pid {folder}/pid; error_log stderr;
-            events {{}}
-            http {{
-              access_log off; default_type text/plain; keepalive_requests 10000;
-              client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-              uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-              server {{
-                listen 127.0.0.1:{port} ssl http2;
-                ssl_certificate {self.folder}/server.pem; ssl_certificate_key {self.folder}/server.key;
-                location = / {{ return 200 "$connection"; }}
-                location = /large {{ root {folder}; }}
-              }}
-            }}"""
-        )
-        nginx = await asyncio.create_subprocess_exec(
-            shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin"), "-p", folder, "-c", folder / "nginx.conf",
-            stderr=asyncio.subprocess.PIPE,
+        program = shutil.which("nghttpd", path="/usr/sbin:/usr/bin")
+        nghttpd = await asyncio.create_subprocess_exec(
+            program, "--address=127.0.0.1", f"--htdocs={folder}", str(port),
+            self.folder / "server.key", self.folder / "server.pem", stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
 
         async def stop():
-            nginx.terminate()
-            await nginx.communicate()
+            nghttpd.terminate()
+            await nghttpd.wait()
 
         self.addAsyncCleanup(stop)
+        await self.until_it_listens(port, nghttpd)
+        connections = []
+
+        async def copy(reader, writer):
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def relay(reader, writer):
+            connections.append(writer)
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        self.addCleanup(server.close)
+        return server.sockets[0].getsockname()[1], connections
+
+    async def until_it_listens(self, port, process):
         for _ in range(int(DEADLINE * 20)):
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
-                return port
+                return
             except ConnectionError:
-                self.assertIsNone(nginx.returncode, "nginx has ended")
+                self.assertIsNone(process.returncode, "the HTTP/2 server has ended")
                 await asyncio.sleep(0.05)
-        raise AssertionError("nginx did not start")
+        raise AssertionError("the HTTP/2 server did not start")
 
 
 STREAM = (
