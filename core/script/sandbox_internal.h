@@ -9,8 +9,9 @@ struct lua_State;
 void tg__sandbox_add_basic(struct lua_State *L, int globals, int base);
 /* sandbox_library.c: replaces functions in the tables `string` and `table` of the globals. */
 void tg__sandbox_guard_libraries(struct lua_State *L, int globals, int base);
-/* sandbox_pattern.c: the functions that patterns are made of, into the table on top. */
+/* sandbox_pattern.c, sandbox_gsub.c: functions of patterns, into the table on top. */
 void tg__sandbox_add_patterns(struct lua_State *L);
+void tg__sandbox_add_gsub(struct lua_State *L);
 /* load and loadstring for code whose globals are on top of the stack, into the table at `globals`. */
 void tg__sandbox_add_load(struct lua_State *L, int globals, int base);
 

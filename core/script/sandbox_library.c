@@ -115,6 +115,7 @@ void tg__sandbox_guard_libraries(struct lua_State *L, int globals, int base)
     lua_newtable(L);
     tg_api_set_functions(L, core);
     tg__sandbox_add_patterns(L);
+    tg__sandbox_add_gsub(L);
     lua_pushnumber(L, (lua_Number)CHUNK_BYTES_MAX);
     lua_setfield(L, -2, "chunk_max");
     lua_pushliteral(L, CHUNK_TOO_LARGE);

@@ -13,7 +13,7 @@
 /* Frames shown at either end of a deep stack. */
 #define INNER_FRAMES 12
 #define OUTER_FRAMES 10
-/* Frames looked at for a line of the policy, and coroutines followed outward. */
+/* Frames at either end looked at for a line of the policy, and coroutines followed outward. */
 #define PLACE_FRAMES 64
 #define COROUTINES_MAX 8
 
@@ -39,18 +39,48 @@ static bool is_library(const lua_Debug *ar)
     return strncmp(ar->short_src, "tidegate/", strlen("tidegate/")) == 0;
 }
 
+/* To reach a level costs as much as it is deep, so the depth is found by doubling and halving. */
+static int depth_of(lua_State *L)
+{
+    lua_Debug ar;
+    int low = 0, high = 1;
+
+    while (lua_getstack(L, high, &ar) != 0) {
+        low = high;
+        high *= 2;
+    }
+    while (low + 1 < high) {
+        int middle = low + (high - low) / 2;
+        if (lua_getstack(L, middle, &ar) != 0)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low + 1;
+}
+
 /* The innermost Lua frame of this coroutine alone; with `own`, of the policy's code. */
-static bool find_place(lua_State *L, bool own, char *out, size_t size)
+static bool find_place_in(lua_State *L, int from, int to, bool own, char *out, size_t size)
 {
     lua_Debug ar;
 
-    for (int level = 0; level < PLACE_FRAMES && lua_getstack(L, level, &ar) != 0; level++) {
+    for (int level = from; level < to && lua_getstack(L, level, &ar) != 0; level++) {
         if (lua_getinfo(L, "Sl", &ar) == 0 || ar.currentline <= 0 || (own && is_library(&ar)))
             continue;
         (void)snprintf(out, size, "%s:%d", ar.short_src, ar.currentline);
         return true;
     }
     return false;
+}
+
+/* The same, at either end of the stack: in between may be thousands of frames. */
+static bool find_place(lua_State *L, bool own, char *out, size_t size)
+{
+    if (find_place_in(L, 0, PLACE_FRAMES, own, out, size))
+        return true;
+    int depth = depth_of(L);
+    int from = depth - PLACE_FRAMES > PLACE_FRAMES ? depth - PLACE_FRAMES : PLACE_FRAMES;
+    return find_place_in(L, from, depth, own, out, size);
 }
 
 void tg_trace_place(struct lua_State *L, char *out, size_t size)
@@ -109,26 +139,6 @@ static void put_frame(struct writer *w, lua_State *L, lua_Debug *ar)
         put(w, " in a function of the library");
     else
         put(w, " in function <%s:%d>", ar->short_src, ar->linedefined);
-}
-
-/* To reach a level costs as much as it is deep, so the depth is found by doubling and halving. */
-static int depth_of(lua_State *L)
-{
-    lua_Debug ar;
-    int low = 0, high = 1;
-
-    while (lua_getstack(L, high, &ar) != 0) {
-        low = high;
-        high *= 2;
-    }
-    while (low + 1 < high) {
-        int middle = low + (high - low) / 2;
-        if (lua_getstack(L, middle, &ar) != 0)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low + 1;
 }
 
 static void put_stack(struct writer *w, lua_State *L)

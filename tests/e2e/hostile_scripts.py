@@ -2,7 +2,7 @@
 
 A row is (name, outcome, body). Outcomes: `budget` (stopped when its CPU budget was used up), `memory`,
 `error` (it raised, by itself or because the sandbox refused), `ok` (it was bounded all along). A body finds
-`conn` (nil at load time), `s` (a megabyte of the letter a) and what the sandbox has. One long C call is put
+`conn` (nil at load time), `megabyte` (of the letter a), `deep(n, f)` and what the sandbox has. One long C call is put
 into a loop, so that its end is known and its length shows in the wait of others.
 """
 
@@ -161,4 +161,14 @@ SCRIPTS = [
     ("log", BUDGET, "local t = megabyte:rep(4) while true do log.debug(t, { field = t }) end"),
     ("session", BUDGET, "if not conn then while true do end end"
      " while true do conn.session.n = (conn.session.n or 0) + 1 end"),
+    ("tide.all", BUDGET, "if not conn then while true do end end"
+     " while true do pcall(tide.all, { function() while true do pcall(function() while true do end end) end end }) end"),
+    ("tide.spawn", BUDGET, "if not conn then while true do end end"
+     " local t = tide.spawn(function() while true do end end) while true do pcall(t.wait, t) end"),
+    (
+        "coroutine in gsub in sort in handler",
+        BUDGET,
+        "xpcall(error, function() table.sort({ 3, 2, 1 }, function() return megabyte:gsub('a', coroutine.wrap(function()"
+        " while true do pcall(coroutine.yield) end end)) end) end)",
+    ),
 ]

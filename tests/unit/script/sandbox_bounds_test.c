@@ -108,6 +108,10 @@ static const char *const same[] = {
     "return ('a.b'):find('.b', 1, true)",
     "return ('aab'):rep(50):find('b' .. ('aab'):rep(20) .. 'a', 1, true)",
     "return ('a'):rep(99):find(('a'):rep(40) .. 'b', 1, true)",
+    "return (('ab'):rep(1e6) .. 'c'):find('abc', 1, true)",
+    "return (('ab'):rep(1e6) .. ('aab'):rep(9)):find('aa', 1, true)",
+    "return (('ab'):rep(6e5)):find(('ab'):rep(3e5) .. 'b', 1, true)",
+    "return (('ab'):rep(6e5) .. 'b'):find(('ab'):rep(3e5) .. 'b', 1, true)",
     "return ('hello'):find('l', '3')",
     "local x = ('hello'):find('l', {}) return x",
     "local x = ('hello'):find() return x",
@@ -120,8 +124,8 @@ static const char *const same[] = {
     "return ('hello'):match('l', 4)",
     "return (123):rep(2):match('%d')",
     "return string.match(123, '%d')",
-    "local t = {} for a, b in ('k=v, x=y'):gmatch('(%w)=(%w)') do t[#t + 1] = a .. b end "
-    "return unpack(t)",
+    ("local t = {} for a, b in ('k=v, x=y'):gmatch('(%w)=(%w)') do t[#t + 1] = a .. b end "
+     "return unpack(t)"),
     "local t = {} for a in ('abc'):gmatch('') do t[#t + 1] = a end return #t",
     "local t = {} for a in ('abc'):gmatch('()') do t[#t + 1] = a end return unpack(t)",
     "local t = {} for a in ('aba'):gmatch('^a') do t[#t + 1] = a end return #t",
@@ -142,20 +146,20 @@ static const char *const same[] = {
     "table.sort({2, 1}, 1)",
     "table.sort(1)",
     "table.sort(nil)",
-    "local m = {__lt = function(a, b) return a.n < b.n end} local t = {} "
-    "for i = 1, 9 do t[i] = setmetatable({n = i * 7 % 10}, m) end table.sort(t) "
-    "local r = {} for i = 1, 9 do r[i] = t[i].n end return unpack(r)",
-    "local t = setmetatable({3, 1, 2}, {__index = error, __newindex = error}) table.sort(t) "
-    "return unpack(t)",
-    "local t = {} for i = 1, 40 do t[i] = {i % 5, i} end "
-    "table.sort(t, function(a, b) return a[1] < b[1] end) "
-    "local r = {} for i = 1, 40 do r[i] = t[i][2] end return unpack(r)",
-    "local t = {} for i = 1, 3000 do t[i] = i * 7919 % 3001 end table.sort(t) "
-    "for i = 2, 3000 do assert(t[i - 1] < t[i]) end return t[1], t[3000]",
-    "local t = {} for i = 1, 2500 do t[i] = 'k' .. i * 7919 % 2503 end table.sort(t) "
-    "for i = 2, 2500 do assert(t[i - 1] <= t[i]) end return t[1], t[2500]",
-    "local t = {} for i = 1, 1500 do t[i] = i end table.sort(t, function(a, b) return a > b end) "
-    "return t[1], t[1500]",
+    ("local m = {__lt = function(a, b) return a.n < b.n end} local t = {} "
+     "for i = 1, 9 do t[i] = setmetatable({n = i * 7 % 10}, m) end table.sort(t) "
+     "local r = {} for i = 1, 9 do r[i] = t[i].n end return unpack(r)"),
+    ("local t = setmetatable({3, 1, 2}, {__index = error, __newindex = error}) table.sort(t) "
+     "return unpack(t)"),
+    ("local t = {} for i = 1, 40 do t[i] = {i % 5, i} end "
+     "table.sort(t, function(a, b) return a[1] < b[1] end) "
+     "local r = {} for i = 1, 40 do r[i] = t[i][2] end return unpack(r)"),
+    ("local t = {} for i = 1, 3000 do t[i] = i * 7919 % 3001 end table.sort(t) "
+     "for i = 2, 3000 do assert(t[i - 1] < t[i]) end return t[1], t[3000]"),
+    ("local t = {} for i = 1, 2500 do t[i] = 'k' .. i * 7919 % 2503 end table.sort(t) "
+     "for i = 2, 2500 do assert(t[i - 1] <= t[i]) end return t[1], t[2500]"),
+    ("local t = {} for i = 1, 1500 do t[i] = i end table.sort(t, function(a, b) return a > b end) "
+     "return t[1], t[1500]"),
     /* concat */
     "return table.concat({1, 'a', 2.5}, ', ')",
     "return table.concat({1, 2, 3}, ', ', 2)",
