@@ -29,6 +29,7 @@
 
 #define PATH_SIZE 256
 #define CANDIDATES_MAX 128
+#define FILE_JUMPS_MAX 20000 /* in a row: half a second */
 #define LIBRARY "tidegate"
 
 static char loaded_key; /* registry: module -> value, unfrozen */
@@ -96,6 +97,15 @@ static void push_chunk(lua_State *L, const char *data, size_t len, const char *p
     if (luaL_loadbufferx(L, data, len, name, "t") != 0)
         lua_error(L);
     lua_remove(L, -2);
+}
+
+/* The same for a file of the policy. Parsing it is one C call that no budget can end. */
+static void push_policy_chunk(lua_State *L, const struct tg_source_file *file)
+{
+    if (!tg_sandbox_jumps_within(file->data, file->len, FILE_JUMPS_MAX))
+        luaL_error(L, "%s: more than %d times and, or, elseif, goto or break in one file; split it",
+                   file->path, FILE_JUMPS_MAX);
+    push_chunk(L, file->data, file->len, file->path);
 }
 
 /* While the source tree is there, its files are the library: no build between an edit and a test. */
@@ -301,7 +311,7 @@ static void push_own_maker(lua_State *L, const char *module)
                    module);
     else {
         tg_source_mark_used(source, file);
-        push_chunk(L, file->data, file->len, file->path);
+        push_policy_chunk(L, file);
         tg_sandbox_push_policy(L);
         (void)lua_setfenv(L, -2);
     }
@@ -372,7 +382,7 @@ void tg_loader_push_entry(struct lua_State *L)
     const struct tg_source_file *entry = tg_source_entry(source);
 
     tg_source_mark_used(source, entry);
-    push_chunk(L, entry->data, entry->len, entry->path);
+    push_policy_chunk(L, entry);
     tg_sandbox_push_policy(L);
     (void)lua_setfenv(L, -2);
 }

@@ -7,6 +7,7 @@
 #define TG_SCRIPT_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct lua_State;
 
@@ -15,5 +16,9 @@ void tg_sandbox_open(struct lua_State *L, bool with_library);
 /* Pushes the globals of policy code, read-only; what chunks get as their environment. */
 void tg_sandbox_push_policy(struct lua_State *L);
 void tg_sandbox_push_library(struct lua_State *L);
+
+/* Whether a Lua text has at most `max` words that LuaJIT's parser takes ever longer for: and, or, elseif,
+ * goto, break. Those in comments and strings count, too. */
+bool tg_sandbox_jumps_within(const char *text, size_t len, size_t max);
 
 #endif

@@ -5,7 +5,8 @@
  *
  * What load takes is bounded twice. LuaJIT's parser passes 60 KiB a millisecond, but walks a list of
  * jumps from its beginning for each `or`, `and`, `elseif`, `goto` and `break`: 6500 in a row take 50 ms,
- * 50,000 take three seconds.
+ * 50,000 take three seconds. A policy's own files may have more: they are parsed on the main thread first,
+ * whose budget then ends a load that took too long before any worker sees it.
  */
 #include "script/sandbox_internal.h"
 
@@ -19,6 +20,7 @@
 #include "script/frozen.h"
 #include "script/loader.h"
 #include "script/memory.h"
+#include "script/sandbox.h"
 #include "script/view.h"
 
 #define CHUNK_BYTES_MAX ((size_t)256 << 10)
@@ -141,20 +143,27 @@ static bool is_jump(const char *word, size_t len)
     return false;
 }
 
-/* NULL, or why the text is not loaded. Words in comments and strings count, too. */
-static const char *chunk_refusal(const char *text, size_t len)
+bool tg_sandbox_jumps_within(const char *text, size_t len, size_t max)
 {
-    int jumps = 0;
+    size_t jumps = 0;
 
-    if (len > CHUNK_BYTES_MAX)
-        return CHUNK_TOO_LARGE;
     for (size_t i = 0; i < len; i++) {
         size_t from = i;
         while (i < len && is_word(text[i]))
             i++;
-        if (is_jump(text + from, i - from) && ++jumps > CHUNK_JUMPS_MAX)
-            return "the text to load has more than 2500 times and, or, elseif, goto or break";
+        if (is_jump(text + from, i - from) && ++jumps > max)
+            return false;
     }
+    return true;
+}
+
+/* NULL, or why the text is not loaded. */
+static const char *chunk_refusal(const char *text, size_t len)
+{
+    if (len > CHUNK_BYTES_MAX)
+        return CHUNK_TOO_LARGE;
+    if (!tg_sandbox_jumps_within(text, len, CHUNK_JUMPS_MAX))
+        return "the text to load has more than 2500 times and, or, elseif, goto or break";
     return NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <lua.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,6 +75,23 @@ static void dots_are_folders_in_a_policy_folder(void **state)
         fail_msg("%s", fx.error.text);
     assert_int_equal(load_folder(POLICY("require 'hidden'")), TG_ERR_SCRIPT);
     assert_int_equal(load_folder(POLICY("require 'init'")), TG_ERR_SCRIPT);
+}
+
+/* LuaJIT's parser takes ever longer for them, and nothing can interrupt it. */
+static void a_file_of_endless_conditions_is_not_parsed(void **state)
+{
+    (void)state;
+    size_t terms = 20001, size = terms * 8 + 256;
+    char *text = malloc(size);
+    assert_non_null(text);
+    size_t at = (size_t)snprintf(text, size, "local n = 1 local x = n");
+    for (size_t i = 0; i < terms; i++)
+        at += (size_t)snprintf(text + at, size - at, " or n");
+    (void)snprintf(text + at, size - at, " return { authenticate = function() end }");
+    (void)fixture_write(&fx, "long.lua", text);
+    expect_error(text, "policy.lua: more than 20000 times and, or, elseif, goto or break");
+    expect_error(POLICY("require 'long'"), "long.lua: more than 20000 times");
+    free(text);
 }
 
 static void what_is_not_there_is_told_with_what_was_looked_for(void **state)
@@ -276,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(require_finds_own_modules_once),
         TEST(dots_are_folders_in_a_policy_folder),
+        TEST(a_file_of_endless_conditions_is_not_parsed),
         TEST(what_is_not_there_is_told_with_what_was_looked_for),
         TEST(modules_that_require_each_other_are_named),
         TEST(a_module_that_failed_can_be_tried_again),
