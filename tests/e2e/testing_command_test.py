@@ -107,7 +107,8 @@ class TestingCommand(FolderTest):
         self.write("hostile_spec.lua", """
             local testing = require("tidegate.testing")
             it("is killed", function()
-              local host = testing.host("hostile.lua", { config = { ["script.memory"] = "16MiB" } })
+              local config = { ["script.memory"] = "16MiB", ["script.cpu_budget"] = "1s" }
+              local host = testing.host("hostile.lua", { config = config })
               local client = host:connect()
               client:send{ type = "go" }
               assert.equal(1011, client.close_code)

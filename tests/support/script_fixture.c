@@ -42,6 +42,15 @@ void fixture_open(struct script_fixture *fx)
     fixture_waiting = NULL;
 }
 
+void fixture_set_budget(struct script_fixture *fx, uint64_t ms)
+{
+#ifdef __SANITIZE_THREAD__
+    ms *= 20;
+#endif
+    tg_meter_destroy(fx->env.meter);
+    assert_int_equal(tg_meter_create(&fx->env.meter, ms), TG_ERR_OK);
+}
+
 static void drop(struct script_fixture *fx)
 {
     if (fx->generation != NULL) {

@@ -50,6 +50,7 @@ static int setup(void **state)
 {
     (void)state;
     fixture_open(&fx);
+    fixture_set_budget(&fx, 50); /* memory is to run out before the time does */
     memset(&metrics, 0, sizeof metrics);
     log_capture_start();
     struct tg_host_options options = {
@@ -154,8 +155,8 @@ static void what_a_policy_needs_from_the_start_is_no_reason(void **state)
     (void)state;
     (void)snprintf(text, sizeof text,
                    "local big = {} for i = 1, 10 do big[i] = ('x'):rep(1e6) .. i end\n"
-                   "local function use() return big end\n%s",
-                   policy);
+                   "%.*s p.closed = function() return big end return p", /* a hook keeps it */
+                   (int)(sizeof policy - sizeof " return p"), policy);
     serve(text);
     assert_true(host->current->memory_used > host->current->memory_max / 2);
     call(WASTE);
