@@ -25,6 +25,8 @@ void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg
     tg_json_begin_object(w);
     tg_json_member_str(w, "type", event_names[type]);
     tg_json_member_str(w, "run_id", origin->run_id);
+    if (origin->parent_run_id != NULL)
+        tg_json_member_str(w, "parent_run_id", origin->parent_run_id);
     tg_json_member_uint(w, "seq", tg_conn_next_seq(conn));
     tg_json_member_str(w, "timestamp", timestamp);
     tg_json_member_str(w, "agent", origin->agent);

@@ -28,10 +28,11 @@ struct tg_event_origin {
     const char *run_id;
     const char *agent;
     const char *policy_version; /* that executes the run */
+    const char *parent_run_id;  /* of the run that called it; NULL: a client did */
 };
 
-/* Writes type, run_id, seq (taken from the connection), timestamp, agent and policy_version, and opens
- * `data`. */
+/* Writes type, run_id, parent_run_id, seq (taken from the connection), timestamp, agent and policy_version,
+ * and opens `data`. */
 void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg_conn *conn,
                     const struct tg_event_origin *origin);
 /* Closes `data`, sends, frees. TG_ERR_NOMEM also ends the connection: the sequence may have no gap. */

@@ -44,26 +44,7 @@ size_t tg_runs_count(const struct tg_runs *runs)
     return runs->count;
 }
 
-/* The terminal event first, then the executor: nothing it still does can be heard. */
-static void end_from_outside(struct tg_run *run, enum tg_run_outcome outcome, const char *code,
-                             const char *message)
-{
-    const struct tg_run_executor *executor = &run->runs->executor;
-    if (run->over)
-        return;
-    tg_run_fail(run, outcome, code, message);
-    if (run->executing)
-        executor->cancel(executor->host, run);
-}
-
-static void on_timeout(struct tg_timer *timer)
-{
-    struct tg_run *run = TG_CONTAINER_OF(timer, struct tg_run, timeout);
-    end_from_outside(run, TG_RUN_TIMEOUT_OUTCOME, "timeout", "the run took longer than it may");
-}
-
-static struct tg_run *create_run(struct tg_runs *runs, const struct tg_conn *conn,
-                                 const char *agent)
+static struct tg_run *make_run(struct tg_runs *runs, struct tg_run *parent, const char *agent)
 {
     struct tg_run *run = tg_calloc(1, sizeof *run);
     if (run == NULL)
@@ -74,23 +55,104 @@ static struct tg_run *create_run(struct tg_runs *runs, const struct tg_conn *con
         return NULL;
     }
     run->runs = runs;
-    run->conn_serial = tg_conn_get_id(conn)->serial;
     run->started_ns = tg_clock_monotonic_ns();
-    if (runs->executor.policy_version != NULL)
-        (void)snprintf(run->policy_version, sizeof run->policy_version, "%s",
-                       runs->executor.policy_version(runs->executor.host));
     run->metrics = tg_metrics_agent(tg_hub_get_metrics(runs->hub), agent);
     (void)snprintf(run->id, sizeof run->id, "run_%02x%010" PRIx64 "_%016" PRIx64,
                    tg_hub_get_options(runs->hub)->worker, ++runs->sequence, tg_random_u64());
+    run->parent = parent;
+    run->outermost = parent == NULL ? run : parent->outermost;
+    run->depth = parent == NULL ? 1 : parent->depth + 1;
     tg_list_init(&run->calls);
     tg_list_init(&run->of_conn);
+    tg_list_init(&run->children);
+    tg_list_init(&run->sibling);
     tg_list_push(&runs->all, &run->of_runs);
     runs->count++;
     return run;
 }
 
+/* Whose it is: a client's connection, or what its parent is of. */
+static void set_origin(struct tg_run *run, const struct tg_conn *conn)
+{
+    const struct tg_run_executor *executor = &run->runs->executor;
+    const struct tg_run *parent = run->parent;
+    if (parent != NULL) {
+        run->conn_serial = parent->conn_serial;
+        run->unheard = parent->unheard;
+        memcpy(run->parent_id, parent->id, sizeof run->parent_id);
+        memcpy(run->policy_version, parent->policy_version, sizeof run->policy_version);
+        return;
+    }
+    run->conn_serial = tg_conn_get_id(conn)->serial;
+    if (executor->policy_version != NULL)
+        (void)snprintf(run->policy_version, sizeof run->policy_version, "%s",
+                       executor->policy_version(executor->host));
+}
+
+/* The limits by user: of all runs that clients started, and of this agent's. */
+static enum tg_err take_places(struct tg_run *run, const struct tg_conn *conn)
+{
+    const struct tg_runs_options *options = &run->runs->options;
+    const char *user = conn == NULL ? NULL : tg_conn_user_id(conn);
+    enum tg_err err = TG_ERR_OK;
+    if (options->quota == NULL)
+        return TG_ERR_OK;
+    if (run->parent == NULL && user != NULL) {
+        run->user = tg_strndup(user, strlen(user));
+        if (run->user == NULL)
+            return TG_ERR_NOMEM;
+        if (options->max_per_user > 0)
+            err = tg_quota_take(options->quota, user, "", options->max_per_user, &run->of_user);
+    }
+    user = run->outermost->user;
+    if (err == TG_ERR_OK && user != NULL && run->limits.max_per_user > 0)
+        err = tg_quota_take(options->quota, user, run->agent, run->limits.max_per_user,
+                            &run->of_agent);
+    return err;
+}
+
+enum tg_err tg__run_create(struct tg_run **out, struct tg_runs *runs, struct tg_run *parent,
+                           const struct tg_conn *conn, const char *agent,
+                           const struct tg_run_limits *limits)
+{
+    struct tg_run *run = make_run(runs, parent, agent);
+    if (run == NULL)
+        return TG_ERR_NOMEM;
+    run->limits = *limits;
+    set_origin(run, conn);
+    enum tg_err err = take_places(run, conn);
+    if (err == TG_ERR_OK)
+        err = tg__run_arm(run);
+    if (err != TG_ERR_OK) {
+        tg_run_release(run);
+        return err;
+    }
+    *out = run;
+    return TG_ERR_OK;
+}
+
+enum tg_err tg__run_launch(struct tg_run *run, const struct tg_run_request *request,
+                           struct tg_run_watch *watch)
+{
+    const struct tg_run_executor *executor = &run->runs->executor;
+    tg_counter_add(&run->metrics->running, 1);
+    if (tg__run_send_started(run, request) != TG_ERR_OK && !run->over)
+        tg_run_fail(run, TG_RUN_LOST_OUTCOME, "connection_lost", "the connection is over");
+    if (run->over) {
+        tg_run_release(run);
+        return TG_ERR_CLOSED;
+    }
+    run->watch = watch;
+    if (watch != NULL)
+        watch->child = run;
+    run->executing = true;
+    executor->start(executor->host, run, request);
+    return TG_ERR_OK;
+}
+
 static enum tg_err check_start(struct tg_runs *runs, struct tg_conn *conn,
-                               const struct tg_run_request *request, const char **agent)
+                               const struct tg_run_request *request, const char **agent,
+                               struct tg_run_limits *limits)
 {
     const struct tg_run_executor *executor = &runs->executor;
     *agent = request->agent;
@@ -98,7 +160,7 @@ static enum tg_err check_start(struct tg_runs *runs, struct tg_conn *conn,
         *agent = executor->default_agent(executor->host);
     if (*agent == NULL)
         return TG_ERR_INVALID;
-    if (!executor->has_agent(executor->host, *agent))
+    if (!executor->find_agent(executor->host, NULL, *agent, limits))
         return TG_ERR_NOT_FOUND;
     return tg_conn_runs(conn) >= runs->options.max_per_connection ? TG_ERR_LIMIT : TG_ERR_OK;
 }
@@ -106,40 +168,45 @@ static enum tg_err check_start(struct tg_runs *runs, struct tg_conn *conn,
 enum tg_err tg_runs_start(struct tg_runs *runs, struct tg_conn *conn,
                           const struct tg_run_request *request)
 {
-    const struct tg_run_executor *executor = &runs->executor;
     const char *agent;
-    enum tg_err err = check_start(runs, conn, request, &agent);
+    struct tg_run_limits limits = {0};
+    struct tg_run *run = NULL;
+    enum tg_err err = check_start(runs, conn, request, &agent, &limits);
+    if (err == TG_ERR_OK)
+        err = tg__run_create(&run, runs, NULL, conn, agent, &limits);
     if (err != TG_ERR_OK)
         return err;
-    struct tg_run *run = create_run(runs, conn, agent);
-    if (run == NULL)
-        return TG_ERR_NOMEM;
-    if (runs->options.timeout_ms > 0 &&
-        tg_timer_start(tg_hub_get_timers(runs->hub), &run->timeout, runs->options.timeout_ms,
-                       on_timeout) != TG_ERR_OK) {
-        tg_run_release(run);
-        return TG_ERR_NOMEM;
-    }
     tg_list_push(tg_conn_run_list(conn), &run->of_conn);
-    tg_counter_add(&run->metrics->running, 1);
     tg_conn_run_started(conn);
-    if (tg__run_send_started(run, request) != TG_ERR_OK && !run->over)
-        tg_run_fail(run, TG_RUN_LOST_OUTCOME, "connection_lost", "the connection is over");
-    if (run->over) {
-        tg_run_release(run);
-        return TG_ERR_CLOSED;
+    return tg__run_launch(run, request, NULL);
+}
+
+/* At or below `run`. The depth is bounded. */
+static struct tg_run *find_below(struct tg_run *run, const char *run_id)
+{
+    if (strcmp(run->id, run_id) == 0)
+        return run;
+    TG_LIST_EACH (node, next, &run->children) {
+        struct tg_run *found = find_below(TG_CONTAINER_OF(node, struct tg_run, sibling), run_id);
+        if (found != NULL)
+            return found;
     }
-    run->executing = true;
-    executor->start(executor->host, run, request);
-    return TG_ERR_OK;
+    return NULL;
+}
+
+static void end_from_outside(struct tg_run *run, enum tg_run_outcome outcome, const char *code,
+                             const char *message)
+{
+    tg__run_end_from_outside(
+        run, &(struct tg_run_result){.outcome = outcome, .code = code, .message = message});
 }
 
 enum tg_err tg_runs_cancel(struct tg_runs *runs, struct tg_conn *conn, const char *run_id)
 {
     (void)runs;
     TG_LIST_EACH (node, next, tg_conn_run_list(conn)) {
-        struct tg_run *run = TG_CONTAINER_OF(node, struct tg_run, of_conn);
-        if (strcmp(run->id, run_id) != 0)
+        struct tg_run *run = find_below(TG_CONTAINER_OF(node, struct tg_run, of_conn), run_id);
+        if (run == NULL)
             continue;
         end_from_outside(run, TG_RUN_CANCELLED_OUTCOME, "cancelled",
                          "the client cancelled the run");
@@ -148,10 +215,17 @@ enum tg_err tg_runs_cancel(struct tg_runs *runs, struct tg_conn *conn, const cha
     return TG_ERR_NOT_FOUND;
 }
 
-static void detach(struct tg_run *run, struct tg_conn *conn)
+static void make_unheard(struct tg_run *run)
 {
     tg__run_forget_delta(run);
     run->unheard = true;
+    TG_LIST_EACH (node, next, &run->children)
+        make_unheard(TG_CONTAINER_OF(node, struct tg_run, sibling));
+}
+
+static void detach(struct tg_run *run, struct tg_conn *conn)
+{
+    make_unheard(run);
     tg_list_remove(&run->of_conn);
     tg_conn_run_ended(conn);
 }

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "connection/redact.h"
+#include "script/agent_result.h"
 #include "script/agents_internal.h"
 #include "script/api/json.h"
 #include "script/api/run.h"
@@ -54,31 +55,7 @@ void tg_agent_leave(struct tg_agent_job *job)
         release(job);
 }
 
-/* --- the result -------------------------------------------------------------------------------- */
-
-struct response {
-    struct tg_call *call;
-    int count;
-    enum tg_err err;
-    struct tg_buffer json; /* owned */
-    struct tg_error error;
-};
-
-/* A builder for tg_call_protect. */
-static int encode_response(lua_State *L)
-{
-    struct response *response = lua_touserdata(L, 1);
-    lua_State *co = response->call->co;
-    lua_settop(L, 0);
-    if (response->count == 0) {
-        lua_pushnil(L);
-    } else {
-        lua_settop(co, lua_gettop(co) - response->count + 1);
-        lua_xmove(co, L, 1);
-    }
-    response->err = tg_lua_json_encode(L, 1, "response", &response->json, &response->error);
-    return 0;
-}
+/* --- the end ----------------------------------------------------------------------------------- */
 
 static void log_failure(const struct tg_call *call, const struct tg_run *run, const char *outcome,
                         const char *message, const char *traceback)
@@ -115,26 +92,54 @@ static void fail_run(struct tg_run *run, enum tg_call_outcome outcome)
     }
 }
 
+/* It ended as its author meant it to: nothing for an operator to look into. */
+static void log_named_failure(const struct tg_call *call, const struct tg_run *run,
+                              const struct tg_agent_result *result)
+{
+    char id[TG_CONN_ID_SIZE] = "";
+    const struct tg_conn *conn = tg_hub_find_serial(call->generation->env->hub, call->conn_serial);
+    if (conn != NULL)
+        tg_conn_id_text(conn, id);
+    tg_log_about(conn, TG_LOG_INFO, "run.ended", tg_log_str("run", tg_run_id(run)),
+                 tg_log_str("agent", tg_run_agent(run)), tg_log_str("id", id),
+                 tg_log_str("policy", call->generation->version), tg_log_str("code", result->code),
+                 tg_log_str("message", result->message));
+}
+
+/* The agent has returned. */
+static void finish_run(struct tg_run *run, const struct tg_agent_result *result)
+{
+    if (result->failed) {
+        tg_run_fail(run, TG_RUN_FAILED_OUTCOME, result->code, result->message);
+        return;
+    }
+    const struct tg_buffer *details = result->details.len == 0 ? NULL : &result->details;
+    tg_run_complete_with(run, (const char *)tg_buffer_head(&result->response), result->response.len,
+                         details == NULL ? NULL : (const char *)tg_buffer_head(details),
+                         details == NULL ? 0 : details->len);
+}
+
 static void on_agent_done(struct tg_call *call, enum tg_call_outcome outcome, int results,
                           const char *error_text, const char *traceback)
 {
     struct tg_agent_job *job = call->owner;
-    struct response response = {.call = call, .count = results};
+    struct tg_agent_result result = {.failed = false};
+    struct tg_error error;
     tg_run_set_data(job->run, NULL); /* from here on a cancel has nothing to do */
     call->run = NULL;
     if (outcome == TG_CALL_OK) {
-        outcome = tg_call_protect(call->generation, encode_response, &response, &response.error);
-        if (outcome == TG_CALL_OK && response.err != TG_ERR_OK)
-            outcome = TG_CALL_ERROR;
-        error_text = response.error.text;
+        outcome = tg_agent_result_read(call, results, &result, &error);
+        error_text = error.text;
     }
     if (outcome == TG_CALL_OK) {
-        tg_run_complete(job->run, (const char *)tg_buffer_head(&response.json), response.json.len);
+        if (result.failed)
+            log_named_failure(call, job->run, &result);
+        finish_run(job->run, &result);
     } else {
         log_failure(call, job->run, tg_call_outcome_names[outcome], error_text, traceback);
         fail_run(job->run, outcome);
     }
-    tg_buffer_fini(&response.json);
+    tg_agent_result_fini(&result);
     release(job);
 }
 
@@ -161,37 +166,33 @@ static int build_agent_call(lua_State *L)
     return 3;
 }
 
-struct lookup {
-    const char *name;
-    int agents_ref;
-    bool found;
-};
-
-static int find_agent(lua_State *L)
-{
-    struct lookup *lookup = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, lookup->agents_ref);
-    if (lua_istable(L, -1)) {
-        lua_pushstring(L, lookup->name);
-        lua_rawget(L, -2);
-        lookup->found = lua_isfunction(L, -1);
-    }
-    return 0;
-}
-
 static const char *default_agent(void *host_ptr)
 {
     const struct tg_host *host = host_ptr;
     return host->current == NULL ? NULL : host->current->default_agent;
 }
 
-static bool has_agent(void *host_ptr, const char *name)
+/* A run executes on the version that it began with, and so does all that it calls. */
+static struct tg_generation *generation_for(struct tg_host *host, const struct tg_run *parent)
 {
-    struct tg_host *host = host_ptr;
-    if (host->current == NULL || host->current->agents_ref == LUA_NOREF)
+    const struct tg_agent_job *job = parent == NULL ? NULL : tg_run_data(parent);
+    return job == NULL || job->call == NULL ? host->current : job->call->generation;
+}
+
+static bool find_agent(void *host_ptr, const struct tg_run *parent, const char *name,
+                       struct tg_run_limits *limits)
+{
+    const struct tg_generation *generation = generation_for(host_ptr, parent);
+    if (generation == NULL)
         return false;
-    struct lookup lookup = {.name = name, .agents_ref = host->current->agents_ref};
-    return tg_call_protect(host->current, find_agent, &lookup, NULL) == TG_CALL_OK && lookup.found;
+    TG_LIST_EACH (node, next, &generation->agents) {
+        const struct tg_agent_row *row = TG_CONTAINER_OF(node, struct tg_agent_row, node);
+        if (strcmp(row->name, name) == 0) {
+            *limits = row->limits;
+            return true;
+        }
+    }
+    return false;
 }
 
 static const char *policy_version(void *host_ptr)
@@ -257,6 +258,11 @@ static void start(void *host_ptr, struct tg_run *run, const struct tg_run_reques
     job->request = request;
     tg_list_init(&job->waits);
     tg_run_set_data(run, job);
+    struct tg_run *parent = tg_run_parent(run);
+    if (parent != NULL) {
+        tg__agent_begin(host, generation_for(host, parent), job);
+        return;
+    }
     tg__rebuild_if_due(host);
     if (!tg__migrate_before_run(host, job, request))
         tg__agent_begin(host, host->current, job);
@@ -295,7 +301,7 @@ struct tg_run_executor tg_host_executor(struct tg_host *host)
     return (struct tg_run_executor){
         .host = host,
         .default_agent = default_agent,
-        .has_agent = has_agent,
+        .find_agent = find_agent,
         .policy_version = policy_version,
         .start = start,
         .cancel = cancel,

@@ -29,6 +29,7 @@ struct tg_agent_job {
     struct tg_run_request kept;           /* while it does: what `request` is, and */
     void *kept_block;                     /* owned; what that points to */
     unsigned busy;                        /* C functions under way that use `run` */
+    unsigned open_calls;                  /* of run:tool_started, that wait for their answer */
     bool over; /* ended from outside while busy: the last one out releases */
 };
 

@@ -1,6 +1,7 @@
-/* policy_check.c - looks at what a policy's entry file returned and takes its hooks and agents.
+/* policy_check.c - looks at what a policy's entry file returned and takes its hooks.
  *
  * The place of a function is known to Lua; that of any other value is looked for in the file's text.
+ * Agents are in policy_agents.c, services in policy_services.c.
  */
 #include "script/policy_check.h"
 
@@ -12,14 +13,13 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/memory.h"
 #include "base/suggest.h"
 #include "script/generation.h"
 #include "script/lines.h"
 #include "script/mistakes.h"
 #include "script/options.h"
+#include "script/policy_check_internal.h"
 
-#define PLACE_SIZE 256
 #define NAMES_MAX 128
 
 /* What a policy may have besides hooks. */
@@ -40,16 +40,7 @@ static const char *const signatures[TG_HOOKS] = {
     [TG_HOOK_MIGRATE] = "migrate(conn, session, from_version)",
 };
 
-struct check {
-    lua_State *L;
-    int policy; /* index of the table */
-    struct tg_generation *generation;
-    struct tg_mistakes *mistakes;
-    char place[PLACE_SIZE]; /* of what is looked at: "policy.lua:12" */
-};
-
-/* Where the entry file sets the key. */
-static const char *place_of_key(struct check *c, const char *key)
+const char *tg__policy_place(struct tg_policy_look *c, const char *key)
 {
     const struct tg_source_file *entry = tg_source_entry(c->generation->source);
     int line = key == NULL ? 0 : tg_lines_of_key(entry->data, entry->len, key);
@@ -62,18 +53,18 @@ static const char *place_of_key(struct check *c, const char *key)
 }
 
 /* Where the function on top was written; one of C's is looked for by its key. */
-static const char *place_of_function(struct check *c, const char *key)
+static const char *place_of_function(struct tg_policy_look *c, const char *key)
 {
     lua_Debug ar;
 
     lua_pushvalue(c->L, -1);
     if (lua_getinfo(c->L, ">S", &ar) == 0 || ar.linedefined <= 0)
-        return place_of_key(c, key);
+        return tg__policy_place(c, key);
     (void)snprintf(c->place, sizeof c->place, "%.200s:%d", ar.short_src, ar.linedefined);
     return c->place;
 }
 
-static void take_hook(struct check *c, enum tg_hook hook)
+static void take_hook(struct tg_policy_look *c, enum tg_hook hook)
 {
     const char *name = tg_hook_names[hook];
 
@@ -85,16 +76,16 @@ static void take_hook(struct check *c, enum tg_hook hook)
     if (!lua_isnil(c->L, -1))
         tg_mistakes_add(c->mistakes, "bad-hook",
                         "%s: the hook %s is a %s; it must be a function: %s … end",
-                        place_of_key(c, name), name, luaL_typename(c->L, -1), signatures[hook]);
+                        tg__policy_place(c, name), name, luaL_typename(c->L, -1), signatures[hook]);
     lua_pop(c->L, 1);
 }
 
-static bool has_hook(const struct check *c, enum tg_hook hook)
+static bool has_hook(const struct tg_policy_look *c, enum tg_hook hook)
 {
     return c->generation->hook_refs[hook] != LUA_NOREF;
 }
 
-static void refuse_beside_text(struct check *c, enum tg_hook hook)
+static void refuse_beside_text(struct tg_policy_look *c, enum tg_hook hook)
 {
     if (!has_hook(c, TG_HOOK_TEXT) || !has_hook(c, hook))
         return;
@@ -107,7 +98,7 @@ static void refuse_beside_text(struct check *c, enum tg_hook hook)
     lua_pop(c->L, 1);
 }
 
-static void take_hooks(struct check *c)
+static void take_hooks(struct tg_policy_look *c)
 {
     for (int hook = 0; hook < TG_HOOKS; hook++)
         take_hook(c, (enum tg_hook)hook);
@@ -118,92 +109,21 @@ static void take_hooks(struct check *c)
             "%s: no authenticate hook: a policy must say who may connect; add function "
             "policy.authenticate(conn, credentials) … end, which returns an identity such as "
             "{ user_id = \"…\" } (there is no default)",
-            place_of_key(c, NULL));
+            tg__policy_place(c, NULL));
     lua_pop(c->L, 1);
     refuse_beside_text(c, TG_HOOK_ROUTE);
     refuse_beside_text(c, TG_HOOK_MESSAGE);
 }
 
-/* --- agents ------------------------------------------------------------------------------------- */
-
-/* Key at -2, value on top; both stay. */
-static bool check_agent(struct check *c)
-{
-    char key[PLACE_SIZE];
-
-    if (lua_type(c->L, -2) != LUA_TSTRING) {
-        tg_mistakes_add(c->mistakes, "bad-agent",
-                        "%s: agents has a %s as a key; agents have names: agents = { supervisor = "
-                        "function(run, input) … end }",
-                        place_of_key(c, "agents"), luaL_typename(c->L, -2));
-        return false;
-    }
-    const char *name = lua_tostring(c->L, -2);
-    if (name[0] == '\0' || lua_objlen(c->L, -2) != strlen(name)) {
-        tg_mistakes_add(c->mistakes, "bad-agent", "%s: an agent needs a name",
-                        place_of_key(c, "agents"));
-        return false;
-    }
-    if (lua_isfunction(c->L, -1))
-        return true;
-    (void)snprintf(key, sizeof key, "agents.%.100s", name);
-    tg_mistakes_add(
-        c->mistakes, "bad-agent",
-        "%s: the agent %s is a %s; it must be a function(run, input) … end that returns "
-        "the answer",
-        place_of_key(c, key), name, luaL_typename(c->L, -1));
-    return false;
-}
-
 /* Runs begin with a message of Tidegate's own protocol, which a policy with text does not speak. */
-static void warn_beside_text(struct check *c)
+static void warn_beside_text(struct tg_policy_look *c)
 {
-    if (has_hook(c, TG_HOOK_TEXT))
+    if (c->generation->agents_ref != LUA_NOREF && !tg_list_empty(&c->generation->agents) &&
+        has_hook(c, TG_HOOK_TEXT))
         tg_mistakes_warn(c->mistakes, "unreachable-agent",
                          "%s: no agent can be reached: a policy with text gets its text frames as "
                          "they are, and no message ever starts a run; remove text or the agents",
-                         place_of_key(c, "agents"));
-}
-
-static void take_agents(struct check *c)
-{
-    lua_State *L = c->L;
-    struct tg_generation *generation = c->generation;
-    size_t count = 0;
-
-    lua_getfield(L, c->policy, "agents");
-    int agents = lua_gettop(L);
-    if (lua_isnil(L, agents)) {
-        lua_pop(L, 1);
-        return;
-    }
-    if (!lua_istable(L, agents)) {
-        tg_mistakes_add(
-            c->mistakes, "bad-agent",
-            "%s: agents is a %s, not a table: agents = { supervisor = function(run, input) "
-            "… end }",
-            place_of_key(c, "agents"), luaL_typename(L, agents));
-        lua_pop(L, 1);
-        return;
-    }
-    lua_newtable(L); /* a copy: what the policy does to its table later changes nothing */
-    lua_pushnil(L);
-    while (lua_next(L, agents) != 0) {
-        if (check_agent(c)) {
-            count++;
-            tg_free(generation->default_agent);
-            generation->default_agent = count == 1 ? tg_xstrdup(lua_tostring(L, -2)) : NULL;
-            lua_pushvalue(L, -2);
-            lua_insert(L, -2);
-            lua_rawset(L, agents + 1);
-        } else {
-            lua_pop(L, 1);
-        }
-    }
-    generation->agents_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pop(L, 1);
-    if (count > 0)
-        warn_beside_text(c);
+                         tg__policy_place(c, "agents"));
 }
 
 /* --- other keys --------------------------------------------------------------------------------- */
@@ -217,7 +137,7 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
     return false;
 }
 
-static void check_unknown_function(struct check *c, const char *name)
+static void check_unknown_function(struct tg_policy_look *c, const char *name)
 {
     const char *near = tg_suggest(name, tg_hook_names, TG_HOOKS);
     const char *place = place_of_function(c, name);
@@ -234,24 +154,24 @@ static void check_unknown_function(struct check *c, const char *name)
 }
 
 /* A key that is no hook; the value is on top. Data of the policy's own may stand in its table. */
-static void check_other(struct check *c, const char *name)
+static void check_other(struct tg_policy_look *c, const char *name)
 {
-    static const char *const tables[] = {"agents", "options"};
+    static const char *const tables[] = {"agents", "options", "services"};
 
-    if (is_one_of(name, tables, 2) || name[0] == '_' || is_one_of(name, tg_hook_names, TG_HOOKS))
+    if (is_one_of(name, tables, 3) || name[0] == '_' || is_one_of(name, tg_hook_names, TG_HOOKS))
         return;
     if (is_one_of(name, facts, FACTS)) {
         if (lua_type(c->L, -1) != LUA_TSTRING)
             tg_mistakes_add(c->mistakes, "bad-key", "%s: %s must be text, not a %s",
-                            place_of_key(c, name), name, luaL_typename(c->L, -1));
+                            tg__policy_place(c, name), name, luaL_typename(c->L, -1));
     } else if (lua_isfunction(c->L, -1)) {
         check_unknown_function(c, name);
     } else if (lua_istable(c->L, -1)) {
-        const char *near = tg_suggest(name, tables, 2);
+        const char *near = tg_suggest(name, tables, 3);
         if (near != NULL)
             tg_mistakes_add(c->mistakes, "unknown-key",
-                            "%s: unknown key \"%s\"; did you mean \"%s\"?", place_of_key(c, name),
-                            name, near);
+                            "%s: unknown key \"%s\"; did you mean \"%s\"?",
+                            tg__policy_place(c, name), name, near);
     }
 }
 
@@ -261,7 +181,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void check_others(struct check *c)
+static void check_others(struct tg_policy_look *c)
 {
     const char *names[NAMES_MAX];
     size_t count = 0;
@@ -284,20 +204,23 @@ static void check_others(struct check *c)
 void tg_policy_check(struct lua_State *L, int index, struct tg_generation *generation,
                      struct tg_mistakes *mistakes)
 {
-    struct check check = {.L = L, .policy = index, .generation = generation, .mistakes = mistakes};
-    struct check *c = &check;
+    struct tg_policy_look check = {
+        .L = L, .policy = index, .generation = generation, .mistakes = mistakes};
+    struct tg_policy_look *c = &check;
 
     luaL_checkstack(L, 20, "policy");
     if (!lua_istable(L, index)) {
         tg_mistakes_add(
             mistakes, "no-hooks",
             "%s: the file returned %s%s, not a table of hooks; end it with return policy",
-            place_of_key(c, NULL), lua_isnil(L, index) ? "" : "a ",
+            tg__policy_place(c, NULL), lua_isnil(L, index) ? "" : "a ",
             lua_isnil(L, index) ? "nothing" : luaL_typename(L, index));
         return;
     }
     take_hooks(c);
-    take_agents(c);
+    tg__policy_take_agents(c);
+    warn_beside_text(c);
+    tg__policy_take_services(c);
     check_others(c);
     lua_getfield(L, index, "options");
     tg_options_declare(L, lua_gettop(L), mistakes);

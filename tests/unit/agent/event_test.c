@@ -16,7 +16,7 @@ static enum tg_err send_event(struct bench *b, enum tg_event type)
 {
     struct tg_event_writer event;
     tg_event_begin(&event, type, bench_conn(b),
-                   &(struct tg_event_origin){"run_1", "super\"visor", "0123456789ab"});
+                   &(struct tg_event_origin){"run_1", "super\"visor", "0123456789ab", NULL});
     tg_json_member_str(&event.w, "text", "hi");
     return tg_event_send(&event, bench_conn(b));
 }

@@ -38,8 +38,11 @@ static const char *default_agent(void *host)
     return ((struct fixture *)host)->fallback;
 }
 
-static bool has_agent(void *host, const char *name)
+static bool find_agent(void *host, const struct tg_run *parent, const char *name,
+                       struct tg_run_limits *limits)
 {
+    (void)parent;
+    (void)limits;
     (void)host;
     return strcmp(name, "unknown") != 0;
 }
@@ -94,7 +97,7 @@ static int setup(void **state)
     f->executor = (struct tg_run_executor){
         .host = f,
         .default_agent = default_agent,
-        .has_agent = has_agent,
+        .find_agent = find_agent,
         .start = start,
         .cancel = cancel,
     };
@@ -195,6 +198,21 @@ static void started_events_completed(void **state)
     assert_int_equal(bench_state(&f->bench), TG_PROCESSING_READY);
     assert_int_equal(running(f), 0);
     assert_int_equal(outcomes(f, TG_RUN_COMPLETED_OUTCOME), 1);
+}
+
+static void details_stand_beside_the_response(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    struct tg_run *r = run(f);
+    tg_run_complete_with(r, "1", 1, "{\"usage\":{\"n\":2},\"b\":3}", 23);
+    const char *text = event(f, "agent_completed", tg_run_id(r));
+    assert_non_null(strstr(text, "\"data\":{\"response\":1,\"duration_ms\":"));
+    assert_non_null(strstr(text, ",\"usage\":{\"n\":2},\"b\":3}}"));
+    r = run(f);
+    tg_run_complete_with(r, "1", 1, "{}", 2);
+    text = event(f, "agent_completed", tg_run_id(r));
+    assert_null(strstr(text, ",}"));
 }
 
 static void started_comes_before_anything_the_executor_does(void **state)
@@ -720,6 +738,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(started_events_completed),
+        T(details_stand_beside_the_response),
         T(started_comes_before_anything_the_executor_does),
         T(nothing_after_the_terminal_event),
         T(runs_side_by_side_share_the_sequence),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "support/log_capture.h"
 #include "support/stage.h"
 
@@ -25,7 +26,23 @@ static const struct {
     {"return {a = {1, 2}}", "\"response\":{\"a\":[1,2]}", NULL},
     {"return 7", "\"response\":7", NULL},
     {"return", "\"response\":null", NULL},
-    {"return nil, 'ignored'", "\"response\":null", NULL},
+    {"return ('a-b'):gsub('a', 'c')", "\"response\":\"c-b\"", NULL},
+    {"return nil, 7", "\"response\":null", NULL},
+    {"return false, 'no'", "\"response\":false", NULL},
+    {"return nil, 'sold out'", "\"data\":{\"code\":\"agent_failed\",\"message\":\"sold out\"}",
+     NULL},
+    {"return nil, 'sold out', 'no_stock'",
+     "\"data\":{\"code\":\"no_stock\",\"message\":\"sold out\"}", NULL},
+    {"return nil, ('x'):rep(600), 'long'", "\"message\":\"xxxx", NULL},
+    {"return nil, 'why', 'No Stock'", "\"code\":\"script_error\"", "third result is the code"},
+    {"return nil, 'why', {}", "\"code\":\"script_error\"", "third result is the code"},
+    {"return nil, 'why', ('x'):rep(65)", "\"code\":\"script_error\"", "third result is the code"},
+    {"return 'a', {usage = {total_tokens = 7}}", ",\"usage\":{\"total_tokens\":7}}}", NULL},
+    {"return nil, {finish_reason = 'length'}", "\"response\":null,", NULL},
+    {"return 'a', {}", "\"response\":\"a\",\"duration_ms\":", NULL},
+    {"return 'a', {1, 2}", "\"code\":\"script_error\"", "second result is a list"},
+    {"return 'a', {response = 1}", "\"code\":\"script_error\"", "cannot have response"},
+    {"return 'a', {usage = print}", "\"code\":\"script_error\"", "details.usage is a function"},
     {"return input.message", "\"response\":\"hello\"", NULL},
     {"return input", "\"response\":{\"message\":\"hello\"}", NULL},
     {"input.message = 'mine' return input.message", "\"response\":\"mine\"", NULL},
@@ -255,6 +272,35 @@ static void test_many_runs_at_once(void **state)
     }
 }
 
+/* Whichever allocation fails: every run ends, and with it all that it has called. */
+static void test_no_memory_for_runs_that_call_runs(void **state)
+{
+    struct stage *stage = *state;
+    struct bench *bench = &stage->bench;
+    stage_load(stage, "local tide = require 'tidegate'\n"
+                      "local time = require 'tidegate.time'\n"
+                      "return { authenticate = function() return {user_id = 'u'} end,\n"
+                      "route = function() return 'all' end,\n"
+                      "agents = { child = function(run, input) time.sleep(0) return input end,\n"
+                      "over = function(run, input) return run:hand_off('child', input) end,\n"
+                      "all = function(run) return tide.all {\n"
+                      "  function() return run:call('child', {n = 1}) end,\n"
+                      "  function() return run:call('over', 'x') end } end } }");
+    bool injected = true;
+    for (long n = 0; injected; n++) {
+        struct bench_client *client = bench_ready(bench);
+        bench_send_text(bench, client, EXECUTE);
+        (void)tg_memory_fail_after(n, 0);
+        for (int i = 0; i < 6; i++)
+            bench_turn(bench);
+        injected = tg_memory_fail_after(-1, 0) > (size_t)n;
+        BENCH_UNTIL(bench, tg_runs_count(bench->runs) == 0);
+        if (!injected)
+            bench_expect(bench, client, "agent_started");
+        stage_send_clients_home(stage);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
 
 int main(void)
@@ -269,6 +315,7 @@ int main(void)
         TEST(test_the_outbox_overflows_in_delta),
         TEST(test_reload_leaves_a_run_alone),
         TEST(test_many_runs_at_once),
+        TEST(test_no_memory_for_runs_that_call_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
