@@ -12,8 +12,10 @@
 --
 -- Clients send `Authorization: Bearer TOKEN`, or the message
 -- { "type": "authenticate", "data": { "token": TOKEN } }, which renews it, too: before a token expires
--- the client gets `auth_expiring`. Copy it and add agents.
+-- the client gets `auth_expiring`. A token with `jti` can be revoked: tidegate ctl revoke JTI. Copy it and
+-- add agents.
 local tide = require "tidegate"
+local auth = require "tidegate.auth"
 local jwt = require "tidegate.jwt"
 
 local policy = {}
@@ -110,29 +112,29 @@ local function identity_of(token)
     return nil, "the token does not say whose it is (" .. user_claim .. ")"
   end
   -- The core closes the connection at that time, unless another token comes before.
-  return { user_id = user, roles = roles_of(claims), expires_at = claims.exp }
+  return { user_id = user, roles = roles_of(claims), expires_at = claims.exp, jti = claims.jti }
 end
 
 local function token_in(message)
   return type(message.data) == "table" and message.data.token or nil
 end
 
-function policy.authenticate(conn, credentials)
+policy.authenticate = auth.revocable(function(conn, credentials)
   if credentials.bearer then
     return identity_of(credentials.bearer)
   elseif credentials.message then
     return identity_of(token_in(credentials.message))
   end
   return tide.need_message()
-end
+end)
 
-function policy.reauthenticate(conn, credentials)
+policy.reauthenticate = auth.revocable(function(conn, credentials)
   local identity, why = identity_of(token_in(credentials.message))
   if identity and identity.user_id ~= conn.user_id then
     return nil, "the token is somebody else's"
   end
   return identity, why
-end
+end)
 
 policy.agents = {}
 

@@ -136,9 +136,8 @@ static void finish_close(struct tg_gather *gather, struct tg_admin_request *requ
     tg__admin_reply(request, 200, NULL, &body, err != TG_ERR_OK);
 }
 
-/* {"code": 4000, "reason": "…"}, both optional; no body is fine. */
-static bool read_close(struct tg_admin_request *request, int *code,
-                       char reason[TG_WS_REASON_MAX + 1])
+bool tg__admin_read_close(struct tg_admin_request *request, int *code,
+                          char reason[TG_WS_REASON_MAX + 1])
 {
     struct tg_json_value document;
     const struct tg_buffer *body = tg_admin_body(request);
@@ -176,7 +175,7 @@ void tg__admin_post_close(void *ctx, struct tg_admin_request *request)
     char reason[TG_WS_REASON_MAX + 1];
     int code;
     struct tg_worker *worker = worker_of(server, request, &id);
-    if (worker == NULL || !read_close(request, &code, reason))
+    if (worker == NULL || !tg__admin_read_close(request, &code, reason))
         return;
     struct tg_gather *gather = tg__gather_create(server, request, finish_close);
     gather->awaited = 1;

@@ -82,8 +82,8 @@ void tg__admin_get_metrics(void *ctx, struct tg_admin_request *request)
         .reloads_failed = tg_reload_count(server->reload, false),
         .uptime_ms = tg_clock_monotonic_ms() - server->started_ms,
     };
-    enum tg_err err =
-        tg_layers_write_metrics(&body, shards, server->worker_count, server->kv, &facts);
+    enum tg_err err = tg_layers_write_metrics(&body, shards, server->worker_count, server->kv,
+                                              server->passes, &facts);
     tg_free(shards);
     tg__admin_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &body,
                     err != TG_ERR_OK);

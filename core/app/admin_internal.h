@@ -7,6 +7,7 @@
 #include "app/server_internal.h"
 #include "base/buffer.h"
 #include "ops/admin.h"
+#include "proto/websocket.h"
 
 /* Answers with the body, or with 503 when it could not be written (`failed`). Frees the body. */
 void tg__admin_reply(struct tg_admin_request *request, int status, const char *content_type,
@@ -44,5 +45,13 @@ void tg__admin_post_drain(void *ctx, struct tg_admin_request *request);
 void tg__admin_get_connections(void *ctx, struct tg_admin_request *request);
 void tg__admin_get_connection(void *ctx, struct tg_admin_request *request);
 void tg__admin_post_close(void *ctx, struct tg_admin_request *request);
+/* {"code": 4000, "reason": "…"}, both optional; no body is fine. False after answering that it is wrong. */
+bool tg__admin_read_close(struct tg_admin_request *request, int *code,
+                          char reason[TG_WS_REASON_MAX + 1]);
+
+/* admin_passes.c */
+void tg__admin_post_ticket(void *ctx, struct tg_admin_request *request);
+void tg__admin_post_close_user(void *ctx, struct tg_admin_request *request);
+void tg__admin_post_revoke(void *ctx, struct tg_admin_request *request);
 
 #endif

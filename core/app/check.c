@@ -7,6 +7,7 @@
 #include "app/check_print.h"
 #include "app/commands.h"
 #include "app/config_sources.h"
+#include "app/layers.h"
 #include "app/luacheck.h"
 #include "app/script_options.h"
 #include "base/log.h"
@@ -109,7 +110,8 @@ static int check_on_budget(const struct tg_config *config, const struct tg_check
         .env = {.wall_budget_ms = config->script_wall_budget_ms,
                 .memory_max = config->script_memory,
                 .options = options,
-                .option_count = config->options_count},
+                .option_count = config->options_count,
+                .server = tg_layers_script_server(config)},
         .has_origins = config->allowed_origins.count > 0,
         .json = tg_json_writer_on(&out),
     };

@@ -45,6 +45,8 @@ void tg_check_print_text(FILE *out, const struct tg_check *check, bool verbose)
     fprintf(out, "\nversion: %s\n", check->version);
     print_names(out, "hooks", &check->hooks);
     print_names(out, "agents", &check->agents);
+    if (check->services.count > 0)
+        print_names(out, "services", &check->services);
 }
 
 static void write_names(struct tg_json_writer *w, const char *key,
@@ -94,6 +96,7 @@ void tg_check_print_json(struct tg_json_writer *w, const struct tg_check *check,
     write_text(w, "version", check->version);
     write_names(w, "hooks", &check->hooks);
     write_names(w, "agents", &check->agents);
+    write_names(w, "services", &check->services);
     write_names(w, "files", &check->files);
     tg_json_member_bool(w, "luacheck", luacheck);
     tg_json_key(w, "findings");

@@ -266,6 +266,8 @@ void tg_session_take(struct tg_session *session, const struct tg_json_value *mes
         take_other(session, NULL);
         return;
     }
+    if (tg_json_member(message, "parent_run_id").kind != TG_JSON_NONE)
+        return; /* of a run that one of ours has called; what becomes of ours its own events say */
     type = tg_json_member(message, "type");
     copy_raw(tg_json_member(message, "run_id"), run_id);
     if (tg_json_equals(&type, "connection_ready")) {

@@ -4,9 +4,20 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "base/units.h"
 #include "connection/id.h"
 
-enum { FLAG_ADMIN, FLAG_TOKEN, FLAG_CONFIG, FLAG_FORMAT, FLAG_STATE, FLAG_USER, FLAG_LIMIT };
+enum {
+    FLAG_ADMIN,
+    FLAG_TOKEN,
+    FLAG_CONFIG,
+    FLAG_FORMAT,
+    FLAG_STATE,
+    FLAG_USER,
+    FLAG_LIMIT,
+    FLAG_ORIGIN,
+    FLAG_TTL
+};
 
 const struct tg_flag tg_ctl_flags[] = {
     {FLAG_ADMIN, "admin", "ADDR:PORT", 1,
@@ -20,6 +31,11 @@ const struct tg_flag tg_ctl_flags[] = {
     {FLAG_STATE, "state", "STATE", 1, "connections: only those in this state."},
     {FLAG_USER, "user", "ID", 1, "connections: only those of this user."},
     {FLAG_LIMIT, "limit", "NUMBER", 1, "connections: at most so many (default: 100)."},
+    {FLAG_ORIGIN, "origin", "ORIGIN", 1, "ticket: good only for pages of this origin."},
+    {FLAG_TTL, "ttl", "TIME", 1,
+     "ticket: how long it is good (default: 60s, at most 5m). revoke: how long the token would "
+     "have "
+     "been good (default: 24h)."},
     {0},
 };
 
@@ -28,6 +44,9 @@ static const struct tg_ctl_action actions[] = {
     {"connections", TG_CTL_CONNECTIONS, "GET", "/connections", "", 0, 0},
     {"connection", TG_CTL_CONNECTION, "GET", "/connections/%s", " ID", 1, 1},
     {"close", TG_CTL_CLOSE, "POST", "/connections/%s/close", " ID [CODE [REASON]]", 1, 3},
+    {"close-user", TG_CTL_CLOSE_USER, "POST", "/users/%s/close", " USER [CODE [REASON]]", 1, 3},
+    {"revoke", TG_CTL_REVOKE, "POST", "/tokens/%s/revoke", " TOKEN_ID", 1, 1},
+    {"ticket", TG_CTL_TICKET, "POST", "/ticket", " USER", 1, 1},
     {"reload", TG_CTL_RELOAD, "POST", "/reload", "", 0, 0},
     {"rollback", TG_CTL_ROLLBACK, "POST", "/rollback", "", 0, 0},
     {"policy", TG_CTL_POLICY, "GET", "/policy", "", 0, 0},
@@ -55,7 +74,7 @@ static enum tg_err find_action(const char *name, const struct tg_ctl_action **ou
                             meant);
     return tg_error_set(error, TG_ERR_INVALID,
                         "there is no \"%.60s\"; there are status, connections, connection, close, "
-                        "reload, rollback, policy, drain, metrics",
+                        "close-user, revoke, ticket, reload, rollback, policy, drain, metrics",
                         name);
 }
 
@@ -97,6 +116,12 @@ static enum tg_err take_flag(void *ctx, const struct tg_arguments *args, struct 
     case FLAG_LIMIT:
         given->limit = value;
         break;
+    case FLAG_ORIGIN:
+        given->origin = value;
+        break;
+    case FLAG_TTL:
+        given->ttl = value;
+        break;
     default:
         given->json = strcmp(value, "json") == 0;
         if (!given->json && strcmp(value, "text") != 0)
@@ -106,20 +131,45 @@ static enum tg_err take_flag(void *ctx, const struct tg_arguments *args, struct 
     return TG_ERR_OK;
 }
 
-static enum tg_err check_line(const struct tg_ctl_options *given, struct tg_error *error)
+static enum tg_err check_ticket(struct tg_ctl_options *given, struct tg_error *error)
+{
+    enum tg_ctl_what what = given->action->what;
+    uint64_t ms;
+
+    if (given->origin != NULL && what != TG_CTL_TICKET)
+        return tg_error_set(error, TG_ERR_INVALID, "--origin belongs to `ctl ticket`");
+    if (given->ttl == NULL)
+        return TG_ERR_OK;
+    if (what != TG_CTL_TICKET && what != TG_CTL_REVOKE)
+        return tg_error_set(error, TG_ERR_INVALID,
+                            "--ttl belongs to `ctl ticket` and `ctl revoke`");
+    if (tg_duration_parse(given->ttl, &ms, NULL) != TG_ERR_OK)
+        return tg_error_set(error, TG_ERR_INVALID, "--ttl is a time, such as 60s");
+    given->ttl_seconds = (double)ms / 1000;
+    return TG_ERR_OK;
+}
+
+static enum tg_err check_line(struct tg_ctl_options *given, struct tg_error *error)
 {
     const struct tg_ctl_action *action = given->action;
     struct tg_conn_id id;
 
     if (action == NULL)
         return tg_error_set(error, TG_ERR_INVALID,
-                            "what? status, connections, connection ID, close ID, reload, rollback, "
-                            "policy, drain or metrics");
+                            "what? status, connections, connection ID, close ID, close-user USER, "
+                            "revoke TOKEN_ID, ticket USER, reload, rollback, policy, drain or "
+                            "metrics");
+    bool connection = action->what == TG_CTL_CONNECTION || action->what == TG_CTL_CLOSE;
     if (given->word_count < action->least)
-        return tg_error_set(error, TG_ERR_INVALID, "which connection? %s%s", action->name,
+        return tg_error_set(error, TG_ERR_INVALID, "which %s? %s%s",
+                            connection                      ? "connection"
+                            : action->what == TG_CTL_REVOKE ? "token"
+                                                            : "user",
+                            action->name, action->words);
+    if (action->least > 0 && given->words[0][0] == '\0')
+        return tg_error_set(error, TG_ERR_INVALID, "%s%s: it is empty", action->name,
                             action->words);
-    if (action->least > 0 &&
-        tg_conn_id_parse(given->words[0], strlen(given->words[0]), &id) != TG_ERR_OK)
+    if (connection && tg_conn_id_parse(given->words[0], strlen(given->words[0]), &id) != TG_ERR_OK)
         return tg_error_set(error, TG_ERR_INVALID,
                             "\"%.60s\" is no connection ID; they begin with ws_ and stand in the "
                             "first column of `tidegate ctl connections`",
@@ -134,7 +184,7 @@ static enum tg_err check_line(const struct tg_ctl_options *given, struct tg_erro
         (given->state != NULL || given->user != NULL || given->limit != NULL))
         return tg_error_set(error, TG_ERR_INVALID,
                             "--state, --user and --limit belong to `ctl connections`");
-    return TG_ERR_OK;
+    return check_ticket(given, error);
 }
 
 enum tg_err tg_ctl_options_parse(int argc, char **argv, struct tg_ctl_options *out,

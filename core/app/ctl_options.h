@@ -13,6 +13,9 @@ enum tg_ctl_what {
     TG_CTL_CONNECTIONS,
     TG_CTL_CONNECTION,
     TG_CTL_CLOSE,
+    TG_CTL_CLOSE_USER,
+    TG_CTL_REVOKE,
+    TG_CTL_TICKET,
     TG_CTL_RELOAD,
     TG_CTL_ROLLBACK,
     TG_CTL_POLICY,
@@ -24,9 +27,9 @@ struct tg_ctl_action {
     const char *name;
     enum tg_ctl_what what;
     const char *method;
-    const char *path;   /* with %s for the connection's ID, when it has words */
+    const char *path;   /* with %s for the first word, if that is in it */
     const char *words;  /* what follows the name, for people */
-    size_t least, most; /* words after the name: ID, CODE, REASON */
+    size_t least, most; /* words after the name: ID or USER, CODE, REASON */
 };
 
 #define TG_CTL_WORDS_MAX 3
@@ -37,7 +40,10 @@ struct tg_ctl_options {
     const char *words[TG_CTL_WORDS_MAX];
     size_t word_count;
     const char *admin, *token, *config;
-    const char *state, *user, *limit;
+    const char *state, *user, *limit; /* of connections */
+    const char *origin;               /* of ticket */
+    const char *ttl;                  /* of ticket and revoke */
+    double ttl_seconds;
     bool json; /* show the answer as it is */
 };
 

@@ -203,6 +203,25 @@ static void print_switch(struct page *page, const struct tg_json_value *answer)
     (void)fputc('\n', page->out);
 }
 
+static void print_closed(struct page *page, enum tg_ctl_what what,
+                         const struct tg_json_value *answer)
+{
+    struct tg_json_value closed = member(answer, "closed");
+    double count = tg_json_number(&closed);
+
+    (void)fprintf(page->out, "%s%.0f connection%s closed\n",
+                  what == TG_CTL_REVOKE ? "revoked; " : "", count, count == 1 ? "" : "s");
+}
+
+/* Alone on its line, for `$(tidegate ctl ticket …)`. */
+static void print_ticket(struct page *page, const struct tg_json_value *answer)
+{
+    struct tg_json_value ticket = member(answer, "ticket");
+
+    write_value(page, NULL, &ticket);
+    (void)fputc('\n', page->out);
+}
+
 void tg_ctl_print(enum tg_ctl_what what, const struct tg_json_value *answer, FILE *out, bool colour)
 {
     struct page page = {out, colour};
@@ -220,6 +239,13 @@ void tg_ctl_print(enum tg_ctl_what what, const struct tg_json_value *answer, FIL
         break;
     case TG_CTL_CLOSE:
         (void)fputs("closing\n", out);
+        break;
+    case TG_CTL_CLOSE_USER:
+    case TG_CTL_REVOKE:
+        print_closed(&page, what, answer);
+        break;
+    case TG_CTL_TICKET:
+        print_ticket(&page, answer);
         break;
     case TG_CTL_DRAIN:
         (void)fputs("draining: no new connections; those there are may finish their runs\n", out);

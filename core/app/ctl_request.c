@@ -69,22 +69,29 @@ static enum tg_err find_address(const char *admin, struct tg_buffer *out, struct
     return tg_buffer_printf(out, "%s%s%c", host, port, '\0');
 }
 
-static enum tg_err append_query(struct tg_buffer *url, char *separator, const char *name,
-                                const char *value)
+static enum tg_err append_encoded(struct tg_buffer *url, const char *value)
 {
     static const char unreserved[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    enum tg_err err = TG_ERR_OK;
+
+    for (; *value != '\0' && err == TG_ERR_OK; value++)
+        err = strchr(unreserved, *value) != NULL
+                  ? tg_buffer_append(url, value, 1)
+                  : tg_buffer_printf(url, "%%%02X", (unsigned)(unsigned char)*value);
+    return err;
+}
+
+static enum tg_err append_query(struct tg_buffer *url, char *separator, const char *name,
+                                const char *value)
+{
     enum tg_err err;
 
     if (value == NULL)
         return TG_ERR_OK;
     err = tg_buffer_printf(url, "%c%s=", *separator, name);
     *separator = '&';
-    for (; *value != '\0' && err == TG_ERR_OK; value++)
-        err = strchr(unreserved, *value) != NULL
-                  ? tg_buffer_append(url, value, 1)
-                  : tg_buffer_printf(url, "%%%02X", (unsigned)(unsigned char)*value);
-    return err;
+    return err == TG_ERR_OK ? append_encoded(url, value) : err;
 }
 
 static enum tg_err write_url(const struct tg_ctl_options *options, struct tg_ctl_request *out)
@@ -93,10 +100,13 @@ static enum tg_err write_url(const struct tg_ctl_options *options, struct tg_ctl
     const char *id = strstr(path, "%s");
     char separator = '?';
     int before = (int)(id == NULL ? strlen(path) : (size_t)(id - path));
-    enum tg_err err = tg_buffer_printf(
-        &out->url, "http://%s%.*s%s%s", (const char *)tg_buffer_head(&out->address), before, path,
-        id == NULL ? "" : options->words[0], id == NULL ? "" : id + 2);
+    enum tg_err err = tg_buffer_printf(&out->url, "http://%s%.*s",
+                                       (const char *)tg_buffer_head(&out->address), before, path);
 
+    if (err == TG_ERR_OK && id != NULL)
+        err = append_encoded(&out->url, options->words[0]);
+    if (err == TG_ERR_OK && id != NULL)
+        err = tg_buffer_append_str(&out->url, id + 2);
     if (err == TG_ERR_OK)
         err = append_query(&out->url, &separator, "state", options->state);
     if (err == TG_ERR_OK)
@@ -110,12 +120,22 @@ static enum tg_err write_body(const struct tg_ctl_options *options, struct tg_bu
 {
     struct tg_json_writer w = tg_json_writer_on(out);
 
-    if (options->action->what != TG_CTL_CLOSE || options->word_count < 2)
+    enum tg_ctl_what what = options->action->what;
+    bool closes = what == TG_CTL_CLOSE || what == TG_CTL_CLOSE_USER;
+
+    if (!(closes && options->word_count > 1) && what != TG_CTL_TICKET && options->ttl == NULL)
         return TG_ERR_OK;
     tg_json_begin_object(&w);
-    tg_json_member_uint(&w, "code", strtoul(options->words[1], NULL, 10));
-    if (options->word_count > 2)
+    if (closes)
+        tg_json_member_uint(&w, "code", strtoul(options->words[1], NULL, 10));
+    if (closes && options->word_count > 2)
         tg_json_member_str(&w, "reason", options->words[2]);
+    if (what == TG_CTL_TICKET)
+        tg_json_member_str(&w, "user_id", options->words[0]);
+    if (options->origin != NULL)
+        tg_json_member_str(&w, "origin", options->origin);
+    if (options->ttl != NULL)
+        tg_json_member_real(&w, "ttl", options->ttl_seconds);
     tg_json_end_object(&w);
     return tg_json_writer_failed(&w) ? TG_ERR_NOMEM : TG_ERR_OK;
 }

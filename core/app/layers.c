@@ -4,6 +4,7 @@
 #include "app/version.h"
 #include "base/memory.h"
 #include "script/kv.h"
+#include "script/passes.h"
 
 struct tg_hub_options tg_layers_hub_options(const struct tg_config *config, size_t index)
 {
@@ -77,17 +78,29 @@ enum tg_err tg_layers_admission(const struct tg_config *config, struct tg_admiss
     return TG_ERR_OK;
 }
 
-enum tg_err tg_layers_kv(const struct tg_config *config, struct tg_kv **out, struct tg_error *error)
+enum tg_err tg_layers_stores(const struct tg_config *config, struct tg_kv **kv,
+                             struct tg_passes **passes, struct tg_error *error)
 {
     struct tg_kv_options options = {.memory = config->kv_memory, .value_max = config->kv_max_value};
-    enum tg_err err = tg_kv_create(out, &options);
-    return err == TG_ERR_OK ? err : tg_error_set(error, err, "kv.memory: %s", tg_err_text(err));
+    enum tg_err err = tg_kv_create(kv, &options);
+    if (err != TG_ERR_OK)
+        return tg_error_set(error, err, "kv.memory: %s", tg_err_text(err));
+    err = tg_passes_create(passes);
+    return err == TG_ERR_OK ? err : tg_error_set(error, err, "tickets: %s", tg_err_text(err));
+}
+
+enum tg_err tg_layers_quota(struct tg_quota **out, struct tg_error *error)
+{
+    enum tg_err err = tg_quota_create(out);
+    return err == TG_ERR_OK ? err : tg_error_set(error, err, "runs: %s", tg_err_text(err));
 }
 
 struct tg_runs_options tg_layers_runs_options(const struct tg_config *config)
 {
     return (struct tg_runs_options){
         .max_per_connection = config->runs_max_per_connection,
+        .max_per_user = config->runs_max_per_user,
+        .max_children = config->runs_max_children,
         .timeout_ms = config->runs_timeout_ms,
         .finish_unheard = config->runs_on_disconnect == TG_RUN_FINISH,
     };
@@ -105,6 +118,20 @@ struct tg_http_client_options tg_layers_http_options(const struct tg_config *con
     };
 }
 
+static struct tg_script_texts texts_of(const struct tg_strings *list)
+{
+    return (struct tg_script_texts){(const char *const *)list->items, list->count};
+}
+
+struct tg_script_server tg_layers_script_server(const struct tg_config *config)
+{
+    return (struct tg_script_server){
+        .listen = texts_of(&config->listen),
+        .allowed_origins = texts_of(&config->allowed_origins),
+        .trusted_proxies = texts_of(&config->trusted_proxies),
+    };
+}
+
 struct tg_host_options tg_layers_host_options(const struct tg_config *config)
 {
     return (struct tg_host_options){
@@ -112,6 +139,7 @@ struct tg_host_options tg_layers_host_options(const struct tg_config *config)
             {
                 .wall_budget_ms = config->script_wall_budget_ms,
                 .memory_max = config->script_memory,
+                .server = tg_layers_script_server(config),
                 .http_defaults =
                     {
                         .timeout_ms = config->http_timeout_ms,
@@ -188,7 +216,7 @@ void tg_layers_connect(struct tg_layers *layers)
 }
 
 enum tg_err tg_layers_write_metrics(struct tg_buffer *out, const struct tg_metrics *const *shards,
-                                    size_t count, struct tg_kv *kv,
+                                    size_t count, struct tg_kv *kv, const struct tg_passes *passes,
                                     const struct tg_metrics_facts *facts)
 {
     static const struct tg_metrics_labels labels = {
@@ -199,8 +227,10 @@ enum tg_err tg_layers_write_metrics(struct tg_buffer *out, const struct tg_metri
     };
     struct tg_metrics_facts all = *facts;
     struct tg_kv_stats stats;
+    struct tg_passes_stats pass_stats;
 
     tg_kv_read_stats(kv, &stats);
+    tg_passes_read_stats(passes, &pass_stats);
     all.version = TG_VERSION;
     all.build = tg_build_text();
     all.kv = (struct tg_metrics_kv){
@@ -210,6 +240,12 @@ enum tg_err tg_layers_write_metrics(struct tg_buffer *out, const struct tg_metri
         .operation_names = tg_kv_operation_names,
         .operations = stats.operations,
         .operation_count = TG_KV_OPERATIONS,
+    };
+    all.passes = (struct tg_metrics_passes){
+        .outcome_names = tg_ticket_outcome_names,
+        .tickets = pass_stats.tickets,
+        .outcome_count = TG_TICKET_OUTCOMES,
+        .revocations = pass_stats.revocations,
     };
     return tg_metrics_write(out, shards, count, &labels, &all);
 }

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "agent/quota.h"
 #include "agent/run.h"
 #include "base/cidr.h"
 #include "connection/admission.h"
@@ -16,6 +17,7 @@
 #include "script/host.h"
 
 struct tg_kv;
+struct tg_passes;
 
 /* All borrowed from tg_layers_connect until the hub is gone. */
 struct tg_layers {
@@ -35,19 +37,25 @@ TG_MUST enum tg_err tg_layers_trusted_proxies(const struct tg_config *config, st
                                               size_t *count, struct tg_error *error);
 TG_MUST enum tg_err tg_layers_admission(const struct tg_config *config, struct tg_admission **out,
                                         struct tg_error *error);
-TG_MUST enum tg_err tg_layers_kv(const struct tg_config *config, struct tg_kv **out,
-                                 struct tg_error *error);
+/* On an error *kv may be there already. */
+TG_MUST enum tg_err tg_layers_stores(const struct tg_config *config, struct tg_kv **kv,
+                                     struct tg_passes **passes, struct tg_error *error);
+TG_MUST enum tg_err tg_layers_quota(struct tg_quota **out, struct tg_error *error);
+/* Without the quota, which is the process's. */
 struct tg_runs_options tg_layers_runs_options(const struct tg_config *config);
 struct tg_http_client_options tg_layers_http_options(const struct tg_config *config);
 /* Without env: what it holds besides the budgets belongs to the worker. */
 struct tg_host_options tg_layers_host_options(const struct tg_config *config);
+/* Texts are borrowed from config. */
+struct tg_script_server tg_layers_script_server(const struct tg_config *config);
 
 /* What a connection asks goes to the scripts or to the runs; what a run asks, to the scripts. */
 void tg_layers_connect(struct tg_layers *layers);
 
-/* The text of these shards. Of the facts, version, build and kv are filled in here. */
+/* The text of these shards. Of the facts, version, build, kv and passes are filled in here. */
 TG_MUST enum tg_err tg_layers_write_metrics(struct tg_buffer *out,
                                             const struct tg_metrics *const *shards, size_t count,
-                                            struct tg_kv *kv, const struct tg_metrics_facts *facts);
+                                            struct tg_kv *kv, const struct tg_passes *passes,
+                                            const struct tg_metrics_facts *facts);
 
 #endif

@@ -199,6 +199,8 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
         .config = server->config,
         .admission = server->admission,
         .kv = server->kv,
+        .passes = server->passes,
+        .quota = server->quota,
         .trusted_proxies = server->trusted_proxies,
         .trusted_proxy_count = server->trusted_proxy_count,
         .script_options = server->script_options,
@@ -262,6 +264,7 @@ static enum tg_err create_reload(struct tg_server *server)
         .memory_max = config->script_memory,
         .options = server->script_options,
         .option_count = config->options_count,
+        .server = tg_layers_script_server(config),
     };
     err = tg_reload_create(&server->reload, config->policy, &server->probe, &workers);
     if (err == TG_ERR_OK && config->watch)
@@ -306,7 +309,9 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
     if (err == TG_ERR_OK)
         err = tg_layers_admission(config, &server->admission, error);
     if (err == TG_ERR_OK)
-        err = tg_layers_kv(config, &server->kv, error);
+        err = tg_layers_stores(config, &server->kv, &server->passes, error);
+    if (err == TG_ERR_OK)
+        err = tg_layers_quota(&server->quota, error);
     if (err == TG_ERR_OK)
         err = tg__tls_start(server, error);
     if (err == TG_ERR_OK)
@@ -385,6 +390,8 @@ void tg_server_destroy(struct tg_server *server)
     tg_free(server->workers);
     tg_admission_destroy(server->admission);
     tg_kv_destroy(server->kv);
+    tg_passes_destroy(server->passes);
+    tg_quota_destroy(server->quota);
     tg_tls_config_release(server->tls);
     tg_free(server->trusted_proxies);
     tg_free(server->script_options);

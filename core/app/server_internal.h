@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "agent/quota.h"
 #include "app/server.h"
 #include "app/watch.h"
 #include "app/worker.h"
@@ -15,6 +16,7 @@
 #include "ops/admin.h"
 #include "script/budget.h"
 #include "script/kv.h"
+#include "script/passes.h"
 #include "script/reload.h"
 
 #define TG_SIGNALS 3
@@ -40,6 +42,8 @@ struct tg_server {
     struct tg_tls_config *tls_next;  /* counted; during a reload */
     struct tg_admission *admission;  /* owned; shared by the workers */
     struct tg_kv *kv;                /* owned; the same */
+    struct tg_passes *passes;        /* owned; the same */
+    struct tg_quota *quota;          /* owned; the same */
     struct tg_cidr *trusted_proxies; /* owned */
     size_t trusted_proxy_count;
     char admin_bound[TG_ADDRESS_SIZE];

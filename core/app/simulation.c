@@ -115,11 +115,14 @@ static enum tg_err create_hub(struct tg_sim *sim, struct tg_error *error)
     if (err == TG_ERR_OK)
         err = tg_layers_admission(&sim->config, &sim->admission, error);
     if (err == TG_ERR_OK)
-        err = tg_layers_kv(&sim->config, &sim->kv, error);
+        err = tg_layers_stores(&sim->config, &sim->kv, &sim->passes, error);
+    if (err == TG_ERR_OK)
+        err = tg_layers_quota(&sim->quota, error);
     if (err != TG_ERR_OK)
         return err;
     hub.trusted_proxies = sim->trusted_proxies;
     hub.admission = sim->admission;
+    runs.quota = sim->quota;
     hub.proxy_protocol = false; /* it belongs to what carries bytes */
     err = tg_hub_create(&sim->layers.hub, &hub, sim->net, sim->timers, sim->metrics);
     if (err == TG_ERR_OK)
@@ -139,6 +142,7 @@ static enum tg_err create_host(struct tg_sim *sim)
     host.env.metrics = sim->metrics;
     host.env.http = sim->http;
     host.env.kv = sim->kv;
+    host.env.passes = sim->passes;
     host.env.meter = sim->meter;
     host.env.options = sim->script_options;
     host.env.option_count = sim->config.options_count;
@@ -262,6 +266,8 @@ static void free_memory(struct tg_sim *sim)
     tg_source_release(sim->previous);
     tg_admission_destroy(sim->admission);
     tg_kv_destroy(sim->kv);
+    tg_passes_destroy(sim->passes);
+    tg_quota_destroy(sim->quota);
     tg_free(sim->trusted_proxies);
     tg_free(sim->script_options);
     tg_free(sim->metrics);

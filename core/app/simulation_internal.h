@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "agent/quota.h"
 #include "app/client_wire.h"
 #include "app/layers.h"
 #include "app/simulation.h"
@@ -16,6 +17,7 @@
 #include "net/memory_stream.h"
 #include "script/budget.h"
 #include "script/kv.h"
+#include "script/passes.h"
 
 /* Where the monotonic clock begins: far enough from 0 that nothing is "before the start". */
 #define TG__SIM_EPOCH_MS UINT64_C(1000000)
@@ -54,6 +56,8 @@ struct tg_sim {
     struct tg_metrics *metrics;
     struct tg_admission *admission;
     struct tg_kv *kv;
+    struct tg_passes *passes;
+    struct tg_quota *quota;
     struct tg_cidr *trusted_proxies; /* owned */
     struct tg_script_option *script_options;
     struct tg_http_client *http;

@@ -171,7 +171,7 @@ enum tg_err tg_sim_metrics(struct tg_sim *sim, struct tg_buffer *out)
         .uptime_ms = tg_timers_now_ms(sim->timers) - TG__SIM_EPOCH_MS,
     };
 
-    return tg_layers_write_metrics(out, &shard, 1, sim->kv, &facts);
+    return tg_layers_write_metrics(out, &shard, 1, sim->kv, sim->passes, &facts);
 }
 
 const char *tg_sim_log_line(const struct tg_sim *sim, size_t i)

@@ -55,12 +55,14 @@ static struct tg_host_options host_options(struct tg_worker *worker)
     host.env.runs = worker->runs;
     host.env.metrics = worker->metrics;
     host.env.kv = worker->options.kv;
+    host.env.passes = worker->options.passes;
     host.env.http = worker->http;
     host.env.meter = worker->meter;
     host.env.options = worker->options.script_options;
     host.env.option_count = worker->options.script_option_count;
     host.env.post_ctx = worker;
     host.env.post = tg__worker_post_order;
+    host.env.post_closing = tg__worker_post_closing;
     return host;
 }
 
@@ -68,6 +70,7 @@ static enum tg_err create_layers(struct tg_worker *worker)
 {
     struct tg_hub_options hub = hub_options(&worker->options);
     struct tg_runs_options runs = tg_layers_runs_options(worker->options.config);
+    runs.quota = worker->options.quota;
     struct tg_http_client_options http = tg_layers_http_options(worker->options.config);
     enum tg_err err = tg_net_create(&worker->net, &worker->loop);
     if (err == TG_ERR_OK)

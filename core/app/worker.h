@@ -20,7 +20,10 @@
 #include "script/generation.h"
 #include "script/source.h"
 
+struct tg_closing;
 struct tg_kv;
+struct tg_passes;
+struct tg_quota;
 struct tg_worker;
 
 /* What a worker reports. Called on the worker's thread. `index` counts from 0. */
@@ -36,6 +39,8 @@ struct tg_worker_options {
     const struct tg_config *config;        /* borrowed; not changed while workers live */
     struct tg_admission *admission;        /* borrowed; shared by all workers */
     struct tg_kv *kv;                      /* the same */
+    struct tg_passes *passes;              /* the same */
+    struct tg_quota *quota;                /* the same */
     const struct tg_cidr *trusted_proxies; /* borrowed */
     size_t trusted_proxy_count;
     const struct tg_script_option *script_options; /* borrowed */
@@ -89,5 +94,8 @@ void tg_worker_show(struct tg_worker *worker, const struct tg_conn_id *id, tg_ro
 /* Closes it; matched is 1 when it was there. */
 void tg_worker_close_conn(struct tg_worker *worker, const struct tg_conn_id *id, int code,
                           const char *reason, tg_rows_fn done, void *ctx);
+/* Closes all that fit; matched counts them. */
+void tg_worker_close_matching(struct tg_worker *worker, const struct tg_closing *what,
+                              tg_rows_fn done, void *ctx);
 
 #endif

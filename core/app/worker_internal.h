@@ -50,5 +50,7 @@ void tg__worker_stop_listening(struct tg_worker *worker);
 /* tg_script_env.post */
 enum tg_err tg__worker_post_order(void *worker, const struct tg_remote_order *order,
                                   uint64_t ticket);
+/* tg_script_env.post_closing */
+enum tg_err tg__worker_post_closing(void *worker, const struct tg_closing *what, uint64_t ticket);
 
 #endif

@@ -1,8 +1,9 @@
-/* worker_orders.c - scripts of one worker reaching connections of another.
+/* worker_orders.c - scripts of one worker reaching connections of others.
  *
  *   sender ── order (copied) ──> owner of the connection ── answer with the sender's ticket ──> sender
+ *   sender ── round (copied) ──> worker 1 ──> worker 2 ──> … ── number with the ticket ──> sender
  *
- * An order is always answered, also when a worker is going down, so that no script waits for ever.
+ * Both are always answered, also when a worker is going down, so that no script waits for ever.
  */
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "app/worker_internal.h"
 #include "base/memory.h"
 #include "connection/connection.h"
+#include "script/closing.h"
 
 struct order {
     struct tg_remote_order what; /* data points into bytes */
@@ -67,5 +69,58 @@ enum tg_err tg__worker_post_order(void *ctx, const struct tg_remote_order *what,
     order->sender = sender;
     order->ticket = ticket;
     tg_task_post(sender->peers[index - 1]->mailbox, deliver_order, order);
+    return TG_ERR_OK;
+}
+
+/* --- to every worker ------------------------------------------------------------------------------- */
+
+struct round {
+    struct tg_closing what; /* key and reason point into bytes */
+    struct tg_worker *sender;
+    uint64_t ticket;
+    size_t visited;
+    size_t closed;
+    char bytes[];
+};
+
+static void deliver_number(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    struct round *round = arg;
+    if (!lost && worker->host != NULL)
+        tg_host_closing_done(worker->host, round->ticket, round->closed);
+    tg_free(round);
+}
+
+static void deliver_round(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    struct round *round = arg;
+    const struct tg_worker *sender = round->sender;
+    if (!lost)
+        round->closed += tg_closing_carry_out(worker->hub, &round->what);
+    round->visited++;
+    if (round->visited < sender->peer_count)
+        tg_task_post(sender->peers[round->visited]->mailbox, deliver_round, round);
+    else
+        tg_task_post(sender->mailbox, deliver_number, round);
+}
+
+enum tg_err tg__worker_post_closing(void *ctx, const struct tg_closing *what, uint64_t ticket)
+{
+    struct tg_worker *sender = ctx;
+    size_t key_size = strlen(what->key) + 1;
+    size_t reason_size = strlen(what->reason) + 1;
+    struct round *round = tg_calloc(1, sizeof *round + key_size + reason_size);
+    if (round == NULL)
+        return TG_ERR_NOMEM;
+    memcpy(round->bytes, what->key, key_size);
+    memcpy(round->bytes + key_size, what->reason, reason_size);
+    round->what = *what;
+    round->what.key = round->bytes;
+    round->what.reason = round->bytes + key_size;
+    round->sender = sender;
+    round->ticket = ticket;
+    tg_task_post(sender->peers[0]->mailbox, deliver_round, round);
     return TG_ERR_OK;
 }

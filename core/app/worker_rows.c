@@ -8,12 +8,14 @@
 #include "base/memory.h"
 #include "connection/connection.h"
 #include "connection/redact.h"
+#include "script/closing.h"
 
 struct question {
     struct tg_conn_filter filter; /* list */
     struct tg_conn_id id;         /* show, close */
     int code;
-    char *reason; /* owned; close */
+    char *reason;              /* owned; close */
+    struct tg_closing closing; /* its key is owned; its reason is the one above */
     tg_rows_fn done;
     void *ctx;
 };
@@ -23,6 +25,7 @@ static void answer(struct question *question, struct tg_buffer *rows, size_t mat
     question->done(question->ctx, rows, matched);
     tg_buffer_fini(rows);
     tg_free(question->reason);
+    tg_free((void *)(uintptr_t)question->closing.key);
     tg_free(question);
 }
 
@@ -186,4 +189,24 @@ void tg_worker_close_conn(struct tg_worker *worker, const struct tg_conn_id *id,
     question->code = code;
     question->reason = tg_xstrdup(reason);
     tg_task_post(worker->mailbox, do_close, question);
+}
+
+static void do_close_matching(void *receiver, void *arg, bool lost)
+{
+    struct tg_worker *worker = receiver;
+    struct question *question = arg;
+    struct tg_buffer rows = TG_BUFFER_INIT;
+    size_t closed = lost ? 0 : tg_closing_carry_out(worker->hub, &question->closing);
+    answer(question, &rows, closed);
+}
+
+void tg_worker_close_matching(struct tg_worker *worker, const struct tg_closing *what,
+                              tg_rows_fn done, void *ctx)
+{
+    struct question *question = ask(done, ctx);
+    question->reason = tg_xstrdup(what->reason);
+    question->closing = *what;
+    question->closing.key = tg_xstrdup(what->key);
+    question->closing.reason = question->reason;
+    tg_task_post(worker->mailbox, do_close_matching, question);
 }

@@ -1,7 +1,7 @@
 /* crypto_library.h - the headers of the crypto library that signatures need, and everything that differs
  * between its versions: 2.28 (Debian 12) and 3.6 (Debian 13).
  *
- * For core/base/signature*.c and mac.c only. Random bytes for the library come from base/random.
+ * For core/base/signature*.c, mac.c and password.c only. Random bytes for the library come from base/random.
  */
 #ifndef TG_BASE_CRYPTO_LIBRARY_H
 #define TG_BASE_CRYPTO_LIBRARY_H
@@ -16,6 +16,7 @@
 #include <mbedtls/pk.h>
 #include <mbedtls/platform_util.h>
 #include <mbedtls/rsa.h>
+#include <mbedtls/sha256.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
 
@@ -24,9 +25,11 @@
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
 #define TG_CRYPTO_LIBRARY_3 1
 #define TG_CRYPTO_MEMBER(name) MBEDTLS_PRIVATE(name)
+#define TG_CRYPTO_SHA256(verb) mbedtls_sha256_##verb
 #else
 #define TG_CRYPTO_LIBRARY_3 0
 #define TG_CRYPTO_MEMBER(name) name
+#define TG_CRYPTO_SHA256(verb) mbedtls_sha256_##verb##_ret
 #endif
 
 static inline int tg__crypto_random(void *ctx, unsigned char *out, size_t len)

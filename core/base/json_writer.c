@@ -217,6 +217,13 @@ void tg_json_raw(struct tg_json_writer *w, const void *json, size_t len)
     put(w, json, len);
 }
 
+void tg_json_raw_members(struct tg_json_writer *w, const char *object, size_t len)
+{
+    assert(len >= 2 && object[0] == '{' && object[len - 1] == '}');
+    if (len > 2)
+        tg_json_raw(w, object + 1, len - 2);
+}
+
 void tg_json_member_str(struct tg_json_writer *w, const char *key, const char *value)
 {
     tg_json_key(w, key);

@@ -44,6 +44,8 @@ void tg_json_bool(struct tg_json_writer *w, bool value);
 void tg_json_null(struct tg_json_writer *w);
 /* One value that is JSON already and trusted to be valid. */
 void tg_json_raw(struct tg_json_writer *w, const void *json, size_t len);
+/* All members of a JSON object, into the object that is open; it has no blanks around its braces. */
+void tg_json_raw_members(struct tg_json_writer *w, const char *object, size_t len);
 
 /* Shorthands for the common "key": value. */
 void tg_json_member_str(struct tg_json_writer *w, const char *key, const char *value);

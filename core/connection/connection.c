@@ -129,6 +129,7 @@ static void free_memory(struct tg_conn *conn)
     tg_buffer_fini(&conn->question);
     tg_buffer_fini(&conn->identity);
     tg_buffer_fini(&conn->context);
+    tg_buffer_fini(&conn->services);
     tg_buffer_fini(&conn->session);
     tg_free(conn);
 }
@@ -195,6 +196,17 @@ struct tg_blob tg_conn_identity(const struct tg_conn *conn)
 struct tg_blob tg_conn_context(const struct tg_conn *conn)
 {
     return blob_of(&conn->context);
+}
+
+struct tg_blob tg_conn_services(const struct tg_conn *conn)
+{
+    return blob_of(&conn->services);
+}
+
+enum tg_err tg_conn_store_services(struct tg_conn *conn, const void *data, size_t len)
+{
+    tg_buffer_clear(&conn->services);
+    return tg_buffer_append(&conn->services, data, len);
 }
 
 const struct tg_request *tg_conn_request(const struct tg_conn *conn)

@@ -29,6 +29,9 @@ const struct tg_lifecycle *tg_conn_lifecycle(const struct tg_conn *conn);
 const char *tg_conn_user_id(const struct tg_conn *conn); /* NULL before authentication */
 struct tg_blob tg_conn_identity(const struct tg_conn *conn);
 struct tg_blob tg_conn_context(const struct tg_conn *conn);
+/* What the policy found of its services when it looked last: plain data of its own. */
+struct tg_blob tg_conn_services(const struct tg_conn *conn);
+TG_MUST enum tg_err tg_conn_store_services(struct tg_conn *conn, const void *data, size_t len);
 const struct tg_request *tg_conn_request(
     const struct tg_conn *conn);                              /* NULL before the head is in */
 uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn); /* wall clock */

@@ -82,6 +82,7 @@ struct tg_conn {
     char *user_id;             /* owned; NULL before authentication, never changes after */
     struct tg_buffer identity; /* plain data */
     struct tg_buffer context;
+    struct tg_buffer services;
     struct tg_buffer session;
     uint32_t session_revision;
     double expires_at;

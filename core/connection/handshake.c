@@ -194,6 +194,7 @@ static bool keep_request(struct tg_conn *conn)
     if (conn->request == NULL)
         return false;
     conn->request->secure = conn->secure;
+    conn->request->via_proxy = conn->via_proxy;
     if (!conn->via_proxy)
         tg_request_drop_forwarded(conn->request);
     return true;

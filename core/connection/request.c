@@ -58,6 +58,7 @@ struct tg_request *tg_request_create(const struct tg_http *http, const char *rem
     request->query = pack(&at, query.data, query.len);
     request->remote = pack(&at, remote, strlen(remote));
     request->secure = false;
+    request->via_proxy = false;
     request->tls.info = pack_text(&at, tls->info);
     request->tls.client_certificate = pack_text(&at, tls->client_certificate);
     request->header_count = count;

@@ -28,6 +28,7 @@ struct tg_request {
     const char *query;         /* not decoded; "" when there is none */
     const char *remote;        /* "127.0.0.1:54321" */
     bool secure;               /* a trusted proxy says that the client spoke TLS to it */
+    bool via_proxy;            /* it came from a trusted proxy, which answers for its headers */
     struct tg_request_tls tls; /* info NULL: this connection is not over TLS */
     size_t header_count;
     struct tg_request_header headers[];

@@ -61,7 +61,7 @@ struct tg_config {
     uint64_t compression_level, compression_memory_level, compression_window_bits;
     uint64_t compression_min_size;
     bool compression_server_takeover, compression_client_takeover;
-    uint64_t runs_max_per_connection, runs_timeout_ms;
+    uint64_t runs_max_per_connection, runs_max_per_user, runs_max_children, runs_timeout_ms;
     enum tg_run_on_disconnect runs_on_disconnect;
     uint64_t script_cpu_budget_ms, script_wall_budget_ms, script_memory;
     uint64_t http_timeout_ms, http_connect_timeout_ms, http_idle_timeout_ms;

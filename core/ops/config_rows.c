@@ -119,6 +119,11 @@
       "false", 0, 1, NULL, "Let clients keep theirs: each connection holds about 40 KiB.")         \
     X("runs.max_per_connection", runs_max_per_connection, COUNT, "NUMBER", "8", 1, 1000, NULL,     \
       "Agent runs of one connection at a time.")                                                   \
+    X("runs.max_per_user", runs_max_per_user, COUNT, "NUMBER|unlimited", "unlimited", 0,           \
+      UINT64_C(1000000), "unlimited",                                                              \
+      "Agent runs of one user at a time, over all connections and workers.")                       \
+    X("runs.max_children", runs_max_children, COUNT, "NUMBER", "16", 0, 1000, NULL,                \
+      "Runs below one of a client's at a time: those that it called, and those that they did.")    \
     X("runs.timeout", runs_timeout_ms, DURATION, "DURATION", "300s", 1, MS_MAX, NULL,              \
       "Longest agent run.")                                                                        \
     X("runs.on_disconnect", runs_on_disconnect, ON_DISCONNECT, "cancel|finish", "cancel", 0, 0,    \

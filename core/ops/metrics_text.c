@@ -234,6 +234,19 @@ static void write_kv(struct tg__page *page, const struct tg_metrics_kv *kv)
     }
 }
 
+static void write_passes(struct tg__page *page, const struct tg_metrics_passes *passes)
+{
+    tg__page_family(page, "tickets_total", "counter",
+                    "Tickets issued, and what became of those that were shown.");
+    for (size_t i = 0; i < passes->outcome_count; i++) {
+        if (passes->tickets[i] > 0)
+            tg__page_row(page, "tickets_total", "outcome", passes->outcome_names[i],
+                         passes->tickets[i]);
+    }
+    tg__page_family(page, "token_revocations_total", "counter", "Tokens revoked.");
+    TG__EMIT(page, "tidegate_token_revocations_total %" PRIu64 "\n", passes->revocations);
+}
+
 static void write_facts(struct tg__page *page, const struct tg_metrics_facts *facts)
 {
     const char *const names[2] = {"version", "build"};
@@ -282,6 +295,7 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_http(&page);
     write_rebuilds(&page);
     write_kv(&page, &facts->kv);
+    write_passes(&page, &facts->passes);
     write_facts(&page, facts);
     return page.err;
 }

@@ -23,6 +23,14 @@ struct tg_metrics_kv {
     size_t operation_count;
 };
 
+/* Tickets by what became of them, and tokens that were revoked. */
+struct tg_metrics_passes {
+    const char *const *outcome_names; /* outcome_count of them */
+    const uint64_t *tickets;
+    size_t outcome_count;
+    uint64_t revocations;
+};
+
 /* What is not in a shard. */
 struct tg_metrics_facts {
     const char *version;
@@ -32,6 +40,7 @@ struct tg_metrics_facts {
     uint64_t reloads_failed;
     uint64_t uptime_ms;
     struct tg_metrics_kv kv;
+    struct tg_metrics_passes passes;
 };
 
 /* Labelled rows that are zero are left out, apart from tidegate_connections{state}, so that the text

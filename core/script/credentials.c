@@ -18,8 +18,8 @@
 #include "script/api/json.h"
 #include "script/api/json_marks.h"
 
-const char *const tg_request_fields[] = {"method", "path",           "query", "headers",
-                                         "tls",    "remote_address", NULL};
+const char *const tg_request_fields[] = {"method", "path",           "query",     "headers",
+                                         "tls",    "remote_address", "via_proxy", NULL};
 const char *const tg_credentials_fields[] = {
     "bearer",       "basic",   "query",          "cookies",
     "subprotocols", "api_key", "remote_address", "client_certificate",
@@ -152,7 +152,7 @@ static bool push_json(lua_State *L, const char *json)
 void tg_request_push(lua_State *L, const struct tg_request *request)
 {
     luaL_checkstack(L, 10, "request");
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
     lua_pushstring(L, request->method);
     lua_setfield(L, -2, "method");
     lua_pushstring(L, request->path);
@@ -166,6 +166,8 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
     if (!push_json(L, request->tls.info))
         lua_pushboolean(L, request->secure);
     lua_setfield(L, -2, "tls");
+    lua_pushboolean(L, request->via_proxy);
+    lua_setfield(L, -2, "via_proxy");
 }
 
 /* What follows `scheme` in an Authorization header; data NULL when it is another scheme. */

@@ -57,10 +57,13 @@ enum tg_err tg__generation_open(struct tg_generation *generation)
 {
     tg_list_init(&generation->calls);
     tg_list_init(&generation->timers);
+    tg_list_init(&generation->agents);
     tg_list_init(&generation->node);
     for (int i = 0; i < TG_HOOKS; i++)
         generation->hook_refs[i] = LUA_NOREF;
     generation->agents_ref = LUA_NOREF;
+    generation->checks_ref = LUA_NOREF;
+    generation->services_ref = LUA_NOREF;
     generation->memory_unlimited = true;
     void *room = tg_alloc(NEW_STATE_BYTES); /* see tg_script_alloc */
     if (room == NULL)
@@ -198,6 +201,8 @@ void tg_generation_destroy(struct tg_generation *generation)
         tg_lua_timers_end(generation);
     tg__generation_close(generation);
     tg_source_release(generation->source);
+    TG_LIST_EACH (node, next, &generation->agents)
+        tg_free(TG_CONTAINER_OF(node, struct tg_agent_row, node));
     tg_free(generation->default_agent);
     tg_free(generation);
 }
@@ -219,18 +224,18 @@ void tg_generation_each_hook(const struct tg_generation *generation,
     }
 }
 
-struct agent_names {
-    int agents_ref;
+struct key_list {
+    int ref;            /* of the table whose keys they are */
     const char **names; /* owned by the caller; room for all */
     size_t count;
     size_t room;
 };
 
-static int list_agents(lua_State *L)
+static int list_keys(lua_State *L)
 {
-    struct agent_names *list = lua_touserdata(L, 1);
+    struct key_list *list = lua_touserdata(L, 1);
 
-    lua_rawgeti(L, LUA_REGISTRYINDEX, list->agents_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, list->ref);
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         lua_pop(L, 1);
@@ -247,23 +252,36 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-void tg_generation_each_agent(struct tg_generation *generation,
-                              void (*fn)(void *ctx, const char *name), void *ctx)
+/* Sorted. */
+static void each_key(struct tg_generation *generation, int ref,
+                     void (*fn)(void *ctx, const char *name), void *ctx)
 {
-    struct agent_names list = {.agents_ref = generation->agents_ref};
+    struct key_list list = {.ref = ref};
 
-    if (generation->agents_ref == LUA_NOREF ||
-        tg_call_protect(generation, list_agents, &list, NULL) != TG_CALL_OK || list.count == 0)
+    if (ref == LUA_NOREF || tg_call_protect(generation, list_keys, &list, NULL) != TG_CALL_OK ||
+        list.count == 0)
         return;
     list.room = list.count;
     list.count = 0;
     list.names = tg_calloc(list.room, sizeof *list.names);
     if (list.names == NULL)
         return;
-    if (tg_call_protect(generation, list_agents, &list, NULL) == TG_CALL_OK) {
+    if (tg_call_protect(generation, list_keys, &list, NULL) == TG_CALL_OK) {
         qsort(list.names, list.count, sizeof *list.names, compare_names);
         for (size_t i = 0; i < list.count; i++)
             fn(ctx, list.names[i]);
     }
     tg_free(list.names);
+}
+
+void tg_generation_each_agent(struct tg_generation *generation,
+                              void (*fn)(void *ctx, const char *name), void *ctx)
+{
+    each_key(generation, generation->agents_ref, fn, ctx);
+}
+
+void tg_generation_each_service(struct tg_generation *generation,
+                                void (*fn)(void *ctx, const char *name), void *ctx)
+{
+    each_key(generation, generation->checks_ref, fn, ctx);
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/run.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/metrics.h"
@@ -23,6 +24,8 @@
 struct lua_State;
 struct tg_http_client;
 struct tg_kv;
+struct tg_passes;
+struct tg_closing;
 struct tg_runs;
 struct tg_call;
 struct tg_host;
@@ -38,6 +41,15 @@ struct tg_script_option {
     enum tg_script_option_kind kind;
     const char *text;
     bool from_text; /* came from a flag or the environment: may be read as the declared type */
+};
+
+/* What a policy may know of the server that it is for: tide.server. */
+struct tg_script_texts {
+    const char *const *items;
+    size_t count;
+};
+struct tg_script_server {
+    struct tg_script_texts listen, allowed_origins, trusted_proxies;
 };
 
 /* A message for a connection of another worker. */
@@ -62,16 +74,28 @@ struct tg_script_env {
     size_t memory_max;
     const struct tg_script_option *options;
     size_t option_count;
+    struct tg_script_server server;
     /* Carries an order to worker `id.serial >> 40`; `ticket` comes back through tg_host_remote_done.
      * TG_ERR_NOT_FOUND: no such worker. */
     void *post_ctx;
     enum tg_err (*post)(void *post_ctx, const struct tg_remote_order *order, uint64_t ticket);
+    /* Carries it out on all workers, this one included; the number of connections comes back through
+     * tg_host_closing_done. NULL: this worker is the only one. */
+    enum tg_err (*post_closing)(void *post_ctx, const struct tg_closing *what, uint64_t ticket);
     struct tg_http_client *http; /* for tidegate.http; NULL in the probe */
     struct tg_http_defaults {
         uint64_t timeout_ms, connect_timeout_ms, idle_timeout_ms, response_max; /* 0: none */
     } http_defaults;
     struct tg_kv *kv; /* shared by all workers; NULL: each state has its own (check, the probe) */
-    struct tg_host *host; /* filled in by the host that embeds this; NULL without one */
+    struct tg_passes *passes; /* the same; NULL: there are none (check, the probe) */
+    struct tg_host *host;     /* filled in by the host that embeds this; NULL without one */
+};
+
+/* One of the policy's agents. */
+struct tg_agent_row {
+    struct tg_list node;
+    struct tg_run_limits limits;
+    char name[];
 };
 
 struct tg_generation {
@@ -85,6 +109,9 @@ struct tg_generation {
     bool memory_unlimited; /* while the state is built and closed: our own code, not the policy's */
     int hook_refs[TG_HOOKS]; /* registry references, LUA_NOREF when not defined */
     int agents_ref;          /* name -> function */
+    int checks_ref;          /* of services: name -> function */
+    int services_ref;        /* runs in place of the hook prepare; LUA_NOREF: none */
+    struct tg_list agents;   /* tg_agent_row.node; owned */
     char *default_agent;     /* owned; the only agent, or NULL */
     struct tg_list calls;    /* tg_call.node */
     size_t call_count;
@@ -120,5 +147,7 @@ void tg_generation_each_hook(const struct tg_generation *generation,
 /* Agent names, sorted, for `check` and GET /policy: calls fn for each. */
 void tg_generation_each_agent(struct tg_generation *generation,
                               void (*fn)(void *ctx, const char *name), void *ctx);
+void tg_generation_each_service(struct tg_generation *generation,
+                                void (*fn)(void *ctx, const char *name), void *ctx);
 
 #endif

@@ -274,6 +274,22 @@ static void read_route(lua_State *L, enum tg_hook hook, struct tg_hook_reading *
         r->result.agent = r->agent;
 }
 
+/* The code of a denial, beside nil and a reason: an HTTP status, which becomes a close code as that of
+ * tide.reject does, or a text, which is for the policy's own blocks. */
+static bool read_denial_code(lua_State *L, int *status)
+{
+    *status = 0;
+    if (!lua_isnil(L, 1) || lua_type(L, 2) != LUA_TSTRING)
+        return false;
+    if (lua_type(L, 3) == LUA_TSTRING)
+        return true;
+    lua_Number code = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
+    if (!(code >= 400 && code <= 599) || code != (int)code)
+        return false;
+    *status = (int)code;
+    return true;
+}
+
 typedef void (*reader_fn)(lua_State *L, enum tg_hook hook, struct tg_hook_reading *r);
 
 /* NULL: what the hook returns does not matter. */
@@ -292,14 +308,18 @@ void tg_hook_results_read(lua_State *L, enum tg_hook hook, struct tg_hook_readin
     if (readers[hook] != NULL) {
         int count = lua_gettop(L);
         luaL_checkstack(L, 8, "results");
+        int status = 0;
+        bool coded = readers[hook] == read_authenticate && read_denial_code(L, &status);
         bool surplus = false;
-        for (int i = RESULTS_MAX + 1; i <= count; i++)
+        for (int i = RESULTS_MAX + (coded ? 2 : 1); i <= count; i++)
             surplus = surplus || !lua_isnil(L, i);
         lua_settop(L, RESULTS_MAX);
         if (surplus)
             read_wrong(hook, out, "returned more than two values");
         else
             readers[hook](L, hook, out);
+        if (status != 0 && out->result.outcome == TG_HOOK_DENIED_OUTCOME)
+            out->result.status = status + 4000;
     }
     lua_settop(L, 0);
 }

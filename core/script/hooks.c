@@ -129,6 +129,8 @@ static int function_of(const struct tg_generation *generation, enum tg_hook hook
 {
     if (hook == TG_HOOK_REAUTHENTICATE && generation->hook_refs[hook] == LUA_NOREF)
         hook = TG_HOOK_AUTHENTICATE;
+    if (hook == TG_HOOK_PREPARE && generation->services_ref != LUA_NOREF)
+        return generation->services_ref; /* it calls the policy's own */
     return generation->hook_refs[hook];
 }
 

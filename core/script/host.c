@@ -115,11 +115,11 @@ static void end_calls(struct tg_host *host, struct tg_generation *generation)
     while (!tg_list_empty(&generation->calls)) {
         /* A task ends with its root. */
         struct tg_call *call = TG_CONTAINER_OF(generation->calls.next, struct tg_call, node)->root;
-        struct tg_run *run = call->run;
-        if (run == NULL) {
+        if (call->run == NULL) {
             tg_call_abandon(call, TG_RELOADED_TEXT);
             continue;
         }
+        struct tg_run *run = tg_run_outermost(call->run); /* it ends what it has called */
         tg_run_fail(run, TG_RUN_CANCELLED_OUTCOME, "reloaded", TG_RELOADED_TEXT);
         executor.cancel(host, run);
     }

@@ -60,5 +60,7 @@ struct tg_run_executor tg_host_executor(struct tg_host *host);
 
 /* The answer to env.post: err is TG_ERR_OK, TG_ERR_CLOSED, TG_ERR_LIMIT, … */
 void tg_host_remote_done(struct tg_host *host, uint64_t ticket, enum tg_err err);
+/* The answer to env.post_closing. */
+void tg_host_closing_done(struct tg_host *host, uint64_t ticket, size_t closed);
 
 #endif

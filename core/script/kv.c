@@ -117,19 +117,24 @@ enum tg_err tg_kv_get(struct tg_kv *kv, enum tg_kv_operation operation, struct t
 static enum tg_err put(struct tg_kv_work *work, enum tg_kv_operation operation,
                        const uint64_t *version, struct tg_kv_entry *entry)
 {
+    enum tg_err err = TG_ERR_OK;
+
     lock(work);
     work->shard->operations[operation]++;
+    bool room = tg__kv_has_room(work, tg__kv_size(entry));
     struct tg_kv_entry **place = tg__kv_find(work);
-    bool puts = version == NULL || *version == (place == NULL ? 0 : (*place)->version);
-    if (puts && place != NULL)
+    if (version != NULL && *version != (place == NULL ? 0 : (*place)->version))
+        err = TG_ERR_EXISTS;
+    else if (!room)
+        err = TG_ERR_LIMIT;
+    if (err == TG_ERR_OK && place != NULL)
         tg__kv_unlink(work, place);
-    if (puts)
+    if (err == TG_ERR_OK)
         tg__kv_insert(work, entry);
     unlock(work);
-    if (puts)
-        return TG_ERR_OK;
-    tg_free(entry);
-    return TG_ERR_EXISTS;
+    if (err != TG_ERR_OK)
+        tg_free(entry);
+    return err;
 }
 
 enum tg_err tg_kv_set(struct tg_kv *kv, struct tg_kv_key key, const void *value, size_t len,
@@ -266,6 +271,7 @@ enum tg_err tg_kv_create(struct tg_kv **out, const struct tg_kv_options *options
             tg_kv_destroy(kv);
             return TG_ERR_NOMEM;
         }
+        kv->shards[kv->shard_count].keep = options->keep;
     }
     *out = kv;
     return TG_ERR_OK;

@@ -21,6 +21,7 @@ struct tg_kv; /* opaque */
 struct tg_kv_options {
     size_t memory; /* kv.memory: of entries with their keys; the tables of the store come on top */
     size_t value_max; /* kv.max_value */
+    bool keep;        /* full: what is new is refused (TG_ERR_LIMIT); else the oldest goes */
 };
 
 enum tg_kv_operation {
@@ -65,7 +66,7 @@ TG_MUST enum tg_err tg_kv_set_if(struct tg_kv *kv, enum tg_kv_operation operatio
                                  struct tg_kv_key key, uint64_t version, const void *value,
                                  size_t len, uint64_t ttl_ms);
 /* Adds to the number there and leaves its time to live; makes it from 0, with `ttl_ms`, when there is none.
- * TG_ERR_INVALID: what is there is no number. */
+ * TG_ERR_INVALID: what is there is no number. Not for a store that keeps: it may make others go. */
 TG_MUST enum tg_err tg_kv_incr(struct tg_kv *kv, struct tg_kv_key key, double by, uint64_t ttl_ms,
                                double *result);
 /* True when it was there. */

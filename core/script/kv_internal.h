@@ -28,6 +28,7 @@ struct tg_kv_shard {
     size_t bytes, bytes_max;
     size_t entries;
     size_t swept; /* next chain to look at */
+    bool keep;    /* nothing goes before its time */
     uint64_t last_version;
     uint64_t evictions;
     uint64_t operations[TG_KV_OPERATIONS];
@@ -61,6 +62,9 @@ struct tg_kv_entry **tg__kv_find(struct tg_kv_work *work);
 void tg__kv_unlink(struct tg_kv_work *work, struct tg_kv_entry **place);
 /* It is the one used last now. */
 void tg__kv_touch(struct tg_kv_shard *shard, struct tg_kv_entry *entry);
+/* Whether an entry of that size may be put under the key without another having to go, or others may go.
+ * Places that were found before are void after it: what has expired may go. */
+TG_MUST bool tg__kv_has_room(struct tg_kv_work *work, size_t size);
 /* The entry fits into an empty shard, and its key is in none. Makes room for it. */
 void tg__kv_insert(struct tg_kv_work *work, struct tg_kv_entry *entry);
 

@@ -80,11 +80,11 @@ void tg__kv_touch(struct tg_kv_shard *shard, struct tg_kv_entry *entry)
     tg_list_push(&shard->used, &entry->used);
 }
 
-static void sweep(struct tg_kv_work *work)
+static void sweep(struct tg_kv_work *work, size_t chains)
 {
     struct tg_kv_shard *shard = work->shard;
 
-    for (int i = 0; i < SWEEP_CHAINS; i++) {
+    for (size_t i = 0; i < chains; i++) {
         struct tg_kv_entry **place = &shard->chains[shard->swept];
         while (*place != NULL) {
             if ((*place)->due_ms <= work->now_ms)
@@ -109,12 +109,24 @@ static void evict_oldest(struct tg_kv_work *work)
     tg__kv_unlink(work, place);
 }
 
+bool tg__kv_has_room(struct tg_kv_work *work, size_t size)
+{
+    struct tg_kv_shard *shard = work->shard;
+
+    if (!shard->keep || shard->bytes + size <= shard->bytes_max)
+        return true;
+    sweep(work, shard->chain_count);
+    struct tg_kv_entry **place = tg__kv_find(work);
+    size_t replaced = place == NULL ? 0 : tg__kv_size(*place);
+    return shard->bytes - replaced + size <= shard->bytes_max;
+}
+
 void tg__kv_insert(struct tg_kv_work *work, struct tg_kv_entry *entry)
 {
     struct tg_kv_shard *shard = work->shard;
     struct tg_kv_entry **chain = chain_of(shard, entry->hash);
 
-    sweep(work);
+    sweep(work, SWEEP_CHAINS);
     while (shard->bytes + tg__kv_size(entry) > shard->bytes_max)
         evict_oldest(work);
     entry->version = ++shard->last_version;

@@ -1,6 +1,7 @@
 /* library.c - the list of modules that C provides to scripts: one row each. */
 #include "script/library.h"
 
+#include "script/api/auth.h"
 #include "script/api/conn.h"
 #include "script/api/crypto.h"
 #include "script/api/http.h"
@@ -9,6 +10,7 @@
 #include "script/api/jwt.h"
 #include "script/api/kv.h"
 #include "script/api/log.h"
+#include "script/api/passes.h"
 #include "script/api/run.h"
 #include "script/api/session.h"
 #include "script/api/task.h"
@@ -19,6 +21,7 @@
 
 static const struct tg_library_module modules[] = {
     {"tidegate", tg_tide_open},
+    {"tidegate.auth", tg_lua_auth_open},
     {"tidegate.crypto", tg_crypto_open},
     {"tidegate.http", tg_http_open},
     {"tidegate.json", tg_lua_json_open},
@@ -26,6 +29,7 @@ static const struct tg_library_module modules[] = {
     {"tidegate.time", tg_time_open},
     {"tidegate.jwt", tg_lua_jwt_open},
     {"tidegate.kv", tg_lua_kv_open},
+    {"tidegate.passes", tg_lua_passes_open},
     {"tidegate.timer", tg_lua_timer_open},
 };
 

@@ -288,6 +288,51 @@ void tg_plain_push(lua_State *L, const void *data, size_t len)
     assert(d.at == d.end);
 }
 
+/* Passes over one value, tables with all that is in them; returns its tag. */
+static enum tag skip_value(struct decoder *d)
+{
+    size_t depth = 0;
+    enum tag first = (enum tag) * d->at;
+
+    do {
+        uint32_t len = 0;
+        enum tag tag = (enum tag) * d->at++;
+        if (tag == TAG_STRING)
+            take(d, &len, sizeof len);
+        else if (tag == TAG_NUMBER)
+            len = sizeof(lua_Number);
+        else if (tag == TAG_TABLE || tag == TAG_ARRAY || tag == TAG_OBJECT) {
+            len = 2 * sizeof(uint32_t);
+            depth++;
+        } else if (tag == TAG_END)
+            depth--;
+        assert((size_t)(d->end - d->at) >= len);
+        d->at += len;
+    } while (depth > 0);
+    return first;
+}
+
+const char *tg_plain_find_string(const void *data, size_t len, const char *field, size_t *text_len)
+{
+    const size_t head = 1 + sizeof(uint32_t); /* of a string */
+    struct decoder d = {.at = data, .end = (const uint8_t *)data + len};
+
+    if (len == 0 || (*d.at != TAG_TABLE && *d.at != TAG_OBJECT))
+        return NULL;
+    d.at += 1 + 2 * sizeof(uint32_t);
+    while (*d.at != TAG_END) {
+        const uint8_t *key = d.at;
+        bool named = skip_value(&d) == TAG_STRING && (size_t)(d.at - key) - head == strlen(field) &&
+                     memcmp(key + head, field, strlen(field)) == 0;
+        const uint8_t *value = d.at;
+        if (skip_value(&d) == TAG_STRING && named) {
+            *text_len = (size_t)(d.at - value) - head;
+            return (const char *)value + head;
+        }
+    }
+    return NULL;
+}
+
 bool tg_plain_read_number(const void *data, size_t len, double *number)
 {
     const uint8_t *bytes = data;

@@ -24,6 +24,9 @@ TG_MUST enum tg_err tg_plain_encode(struct lua_State *L, int index, const char *
 /* Pushes the value (nil for no bytes). May raise out of memory; bytes must come from encode. */
 void tg_plain_push(struct lua_State *L, const void *data, size_t len);
 
+/* The text of a string field of an encoded table, borrowed from data; NULL: it has none of that name. */
+const char *tg_plain_find_string(const void *data, size_t len, const char *field, size_t *text_len);
+
 /* A number as encode writes it, for those who count without a state. read: false: it is no number. */
 #define TG_PLAIN_NUMBER_SIZE 9
 bool tg_plain_read_number(const void *data, size_t len, double *number);

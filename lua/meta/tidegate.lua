@@ -16,7 +16,7 @@
 --- it with that HTTP status.
 ---@field upgrade? fun(request: tidegate.Request): tidegate.Rejection?
 --- Who it is. Required: there is no default. A reason that is returned beside nil is shown to the client, whose
---- connection closes with 4401.
+--- connection closes with 4401; or, with an HTTP status as third value, with 4000 more: `nil, "no", 403`.
 ---@field authenticate fun(conn: tidegate.Conn, credentials: tidegate.Credentials): tidegate.AuthResult, string?
 --- When the client sends `authenticate` again. May extend, never change `user_id`. Without it
 --- `authenticate` is asked.
@@ -39,9 +39,26 @@
 ---@field migrate? fun(conn: tidegate.Conn, session: table, from_version: string)
 --- Once for each connection that was asked to authenticate, after every other hook.
 ---@field closed? fun(conn: tidegate.Conn, info: tidegate.CloseInfo)
---- The agents by name. What a function returns is the response; `input` is `message.data`, or what `route`
---- gave in its place.
----@field agents? table<string, fun(run: tidegate.Run, input: any): any>
+--- The agents by name; `input` is `message.data`, or what `route` gave in its place. What a function returns is
+--- the response; a table as second result (`{ usage = … }`) is put beside it in the data of
+--- `agent_completed`. `nil, "why", "code"` ends the run with `agent_error`, shown to the client as they are;
+--- without a code it is "agent_failed".
+---@field agents? table<string, tidegate.AgentFunction|tidegate.AgentDeclaration>
+--- What a connection needs, by name: asked all at once when `prepare` has said yes, or when there is none. What
+--- is missing makes the connection degraded, and is asked again later. True: it is there; nil or false, and
+--- why: it is not. One that takes longer than 5 seconds (or half of `script.wall_budget`) is missing.
+---@field services? table<string, fun(conn: tidegate.Conn, context: table?): boolean?, string?>
+
+--- An agent. What it returns is the response.
+---@alias tidegate.AgentFunction fun(run: tidegate.Run, input: any): any, any, string?
+
+--- An agent and what each of its runs may use. What is left out has no limit but the configuration's.
+---@class tidegate.AgentDeclaration
+---@field run tidegate.AgentFunction
+---@field timeout? number seconds, all that it calls included; then `agent_error` `timeout`. `runs.timeout` holds, too
+---@field max_tool_calls? integer one more ends the run with `tool_budget`
+---@field max_tokens? integer that it and the runs below it may spend; more ends it with `token_budget`
+---@field max_concurrent_per_user? integer runs of it that one user has at a time; one more is refused: `too_many_runs`
 
 --- One option in `policy.options`. A table without `type` is a group of options, and dots in a name make
 --- groups, too.
@@ -63,6 +80,7 @@
 ---@field headers table<string, string> names in lower case; repeated ones joined with ", "
 ---@field remote_address string "203.0.113.7:51234"
 ---@field tls tidegate.Tls|boolean true: a trusted proxy says that its client speaks TLS
+---@field via_proxy boolean it came from one of `trusted_proxies`; else its headers are the client's own words
 
 --- How the connection is encrypted.
 ---@class tidegate.Tls
@@ -126,6 +144,8 @@
 ---@field identity? tidegate.Identity what `authenticate` returned; read-only
 ---@field context? table what `create_context` returned; read-only
 ---@field request tidegate.Request read-only
+--- What was found when `policy.services` were asked last: true, or why it is missing; read-only.
+---@field services table<string, true|string>
 ---@field connected_at number unix seconds
 ---@field policy_version string of the policy that serves it now
 --- Plain data of your own, kept by the core across hooks and reloads. Written back when the call that
@@ -185,9 +205,59 @@ function Run:delta(text) end
 ---@return any ...
 function Run:tool(name, arguments, fn) end
 
+--- For a tool that somebody else executes: `tool_executing` now, and `tool_completed` when the call that is
+--- returned is given its result. The end of the run closes what is still open. At most 256 are open at a time.
+---@param name string of the tool, as the client sees it
+---@param arguments? any anything that JSON can say
+---@return tidegate.ToolCall? call
+---@return string? err "closed", "too many tool calls are open"
+function Run:tool_started(name, arguments) end
+
+--- Runs another agent of the policy as a run below this one: with a run_id of its own, events of its own that carry
+--- `parent_run_id`, and the limits of its agent. Waits for its end; `tide.all` has several run at once. It ends
+--- when this run does. 8 deep; `runs.max_children` at a time below a client's run.
+---@param agent string
+---@param input? any plain data
+---@return any response as the client sees it (`json.null` for nil); nil when it failed
+---@return any details what the agent returned beside its response, if anything; or why it failed
+---@return string? code of its `agent_error`; "unknown_agent", "too_many_runs", "too_deep" when it did not begin
+function Run:call(agent, input) end
+
+--- Calls another agent, and leaves the rest to it: this run ends with that one's response or error, and says so with
+--- `handed_off_to`. Does not return then; write `return run:hand_off(…)`.
+---@param agent string
+---@param input? any plain data
+---@return nil
+---@return string message why the other did not begin
+---@return string code as of `run:call`
+function Run:hand_off(agent, input) end
+
+--- Counts tokens against `max_tokens` of this run and of those above it. The outermost that is over its limit ends
+--- with `token_budget`, and this one with it.
+---@param cost { tokens: number }
+---@return number? left under all these limits; `math.huge` without any
+---@return string? err "closed"
+function Run:spend(cost) end
+
 --- True once the run is over for a reason from outside (cancelled, timed out, connection lost).
 ---@return boolean
 function Run:cancelled() end
+
+--- A tool call that waits for its one answer.
+---@class tidegate.ToolCall
+local ToolCall = {}
+
+--- Event `tool_completed` with a result.
+---@param result any anything that JSON can say
+---@return true? ok
+---@return string? err "closed"
+function ToolCall:completed(result) end
+
+--- Event `tool_completed` with an error. The client sees its first 120 bytes, without file and line.
+---@param err string
+---@return true? ok
+---@return string? err "closed"
+function ToolCall:failed(err) end
 
 -------------------------------------------------------------------------------------------------
 -- Tasks.
@@ -260,6 +330,7 @@ function Task:cancel() end
 ---@class tidegate.Event
 ---@field type tidegate.EventType
 ---@field run_id string of the run
+---@field parent_run_id? string of the run that called it (`run:call`, `run:hand_off`)
 ---@field seq integer per connection, from 1, without gaps
 ---@field timestamp string RFC 3339, UTC, milliseconds
 ---@field agent string whose run it is
@@ -277,13 +348,23 @@ function Task:cancel() end
 ---@field error? string tool_completed
 ---@field duration_ms? integer tool_completed, agent_completed
 ---@field response? any agent_completed
+---@field handed_off_to? string agent_completed, agent_error: the run whose end this is (`run:hand_off`)
+---@field usage? any agent_completed, when the agent tells what it used
+---@field finish_reason? string agent_completed, when the agent tells why its answer ended: "stop", "length"
 ---@field code? string agent_error
 ---@field message? string agent_error
 
 -------------------------------------------------------------------------------------------------
 -- The module tidegate.
 
+--- What a policy may know of the server's configuration when it is loaded. Read-only.
+---@class tidegate.Server
+---@field listen string[] the addresses, as configured: "127.0.0.1:8080", "wss://…", "unix:…", "systemd"
+---@field allowed_origins string[]
+---@field trusted_proxies string[]
+
 ---@class tidegate
+---@field server tidegate.Server
 ---@field options table the configuration's `options`; read-only
 ---@field version string of the program
 ---@field worker integer which worker this is, from 1; 0 where a policy is only checked
@@ -321,6 +402,15 @@ function tide.send(connection_id, message) end
 ---@return true? ok
 ---@return string? err "closed", also for an ID that never was
 function tide.close(connection_id, code, reason) end
+
+--- Closes all connections of a user, on all workers, and waits for their number.
+--- Where: hooks, agents, timers.
+---@param user_id string
+---@param code? integer as of `conn:close`
+---@param reason? string as of `conn:close`
+---@return integer? closed connections; those that are closing already do not count
+---@return string? err "out of memory"
+function tide.close_user(user_id, code, reason) end
 
 --- Begins `fn(...)` beside what runs here; it gets its first turn when this waits. It has the same conn
 --- and run, the same wall budget and a CPU budget of its own between two waits; exceeding that, or the

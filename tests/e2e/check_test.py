@@ -154,6 +154,12 @@ policy.prepare = 42 --> bad-hook
 ---
 policy.agents = { echo = 1 } --> bad-agent
 ---
+policy.agents = { echo = { timeout = 3 } } --> bad-agent
+---
+policy.services = { db = 1 } --> bad-service
+---
+policy.service = { db = function() return true end } --> unknown-key
+---
 policy.agent = { echo = function() end } --> unknown-key
 ---
 policy.version = 3 --> bad-key
@@ -196,6 +202,13 @@ function policy.message(connection, msg)
 end
 ---
 policy.agents = { echo = function(input) return input end } --> signature
+---
+policy.agents = { echo = { timeout = 3, run = function(input) return input end } } --> signature
+---
+policy.services = { db = function(context) return context ~= nil end } --> signature
+---
+policy.agents = { echo = { timeout = 3, run = function(run, input) return run:call("other", input) end } }
+policy.services = { db = function(conn, context) return conn.services.db == nil and context ~= nil end }
 ---
 function policy.route(conn, message)
   if message.type == "a" then return "billing" end
@@ -667,7 +680,7 @@ class Shipped(CheckTest):
             with self.subTest(policy.name):
                 entry = policy / "init.lua" if policy.is_dir() else policy
                 # What its head says that it needs.
-                needed = re.findall(r"(--set) (options\.[^ `]+=[^ `]+)", entry.read_text())
+                needed = re.findall(r"(--set) ([a-z0-9_.]+=[^ `\n]+)", entry.read_text())
                 document = self.document(policy, "--strict", *(word for pair in needed for word in pair), code=0)
                 self.assertEqual(document["findings"], [])
 

@@ -69,6 +69,7 @@ static void start_host(struct stage *stage)
                 .memory_max = 16 << 20,
                 .options = stage->options,
                 .option_count = stage->option_count,
+                .passes = stage->passes,
                 .post_ctx = stage,
                 .post = post,
             },
@@ -77,7 +78,8 @@ static void start_host(struct stage *stage)
     };
     assert_int_equal(tg_host_create(&stage->host, &options), TG_ERR_OK);
     struct tg_run_executor executor = tg_host_executor(stage->host);
-    bench_use_runs(bench, &(struct tg_runs_options){.max_per_connection = 4}, &executor);
+    bench_use_runs(bench, &(struct tg_runs_options){.max_per_connection = 4, .max_children = 16},
+                   &executor);
     struct tg_conn_upper upper = {
         .host = stage->host,
         .hook_defined = tg_host_hook_defined,

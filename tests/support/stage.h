@@ -21,8 +21,9 @@ struct stage {
     char folder[64];
     struct stage_order orders[8];
     size_t order_count;
-    enum tg_err post_error; /* what post answers */
-    uint64_t cpu_budget_ms; /* before stage_load; 0: 1000 */
+    enum tg_err post_error;   /* what post answers */
+    struct tg_passes *passes; /* before stage_load; NULL: none */
+    uint64_t cpu_budget_ms;   /* before stage_load; 0: 1000 */
     uint64_t wall_budget_ms;
     const struct tg_script_option *options;
     size_t option_count;

@@ -21,6 +21,7 @@
 #include "script/api/api.h"
 #include "script/api/congestion.h"
 #include "script/api/json.h"
+#include "script/api/services.h"
 #include "script/api/session.h"
 #include "script/credentials.h"
 #include "script/plain.h"
@@ -146,6 +147,7 @@ static const struct field fields[] = {
     {"connected_at", push_connected_at},
     {"policy_version", push_policy_version},
     {"session", tg_session_push},
+    {"services", tg_services_push},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "script/api/api.h"
+#include "script/api/crypto_password.h"
 #include "script/api/json.h"
 
 #define RANDOM_BYTES_MAX (64 << 10)
@@ -189,8 +190,9 @@ static const luaL_Reg base64url_functions[] = {
 
 int tg_crypto_open(lua_State *L)
 {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 10);
     tg_api_set_functions(L, functions);
+    tg_crypto_password_add_functions(L);
     lua_createtable(L, 0, 2);
     tg_api_set_functions(L, base64_functions);
     lua_setfield(L, -2, "base64");

@@ -1,4 +1,4 @@
-/* options.c - the configuration's `options` as scripts see them: tide.options. */
+/* options.c - what scripts see of the configuration: tide.options, and tide.server. */
 #include "script/api/options.h"
 
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "script/api/json_marks.h"
 #include "script/generation.h"
 #include "script/view.h"
 
@@ -58,4 +59,25 @@ void tg_options_push(lua_State *L, const struct tg_script_env *env)
     for (size_t i = 0; i < env->option_count; i++)
         set_option(L, &env->options[i]);
     tg_view_wrap(L, "tide.options", 0);
+}
+
+static void set_texts(lua_State *L, const char *name, struct tg_script_texts texts)
+{
+    lua_createtable(L, (int)texts.count, 0);
+    for (size_t i = 0; i < texts.count; i++) {
+        lua_pushstring(L, texts.items[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    tg_json_mark(L, -1, TG_JSON_MARKED_ARRAY);
+    lua_setfield(L, -2, name);
+}
+
+void tg_options_push_server(lua_State *L, const struct tg_script_env *env)
+{
+    luaL_checkstack(L, 10, "server");
+    lua_createtable(L, 0, 3);
+    set_texts(L, "listen", env->server.listen);
+    set_texts(L, "allowed_origins", env->server.allowed_origins);
+    set_texts(L, "trusted_proxies", env->server.trusted_proxies);
+    tg_view_wrap(L, "tide.server", 0);
 }

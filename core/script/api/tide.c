@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 #include "connection/connection.h"
 #include "script/api/api.h"
+#include "script/api/closing.h"
 #include "script/api/json.h"
 #include "script/api/options.h"
 #include "script/api/task.h"
@@ -247,13 +248,10 @@ static int l_tide_copy(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"reject", l_tide_reject},
-    {"need_message", l_tide_need_message},
-    {"degraded", l_tide_degraded},
-    {"send", l_tide_send},
-    {"close", l_tide_close},
-    {"copy", l_tide_copy},
-    {NULL, NULL},
+    {"reject", l_tide_reject},     {"need_message", l_tide_need_message},
+    {"degraded", l_tide_degraded}, {"send", l_tide_send},
+    {"close", l_tide_close},       {"close_user", tg_api_close_user},
+    {"copy", l_tide_copy},         {NULL, NULL},
 };
 
 int tg_tide_open(lua_State *L)
@@ -263,6 +261,8 @@ int tg_tide_open(lua_State *L)
     tg_task_add_functions(L);
     tg_options_push(L, tg_api_env(L));
     lua_setfield(L, -2, "options");
+    tg_options_push_server(L, tg_api_env(L));
+    lua_setfield(L, -2, "server");
     lua_pushinteger(L, tg_api_env(L)->worker);
     lua_setfield(L, -2, "worker");
     lua_pushliteral(L, TG_VERSION);

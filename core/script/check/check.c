@@ -47,6 +47,7 @@ static enum tg_err load(struct tg_check *check, struct tg_source *source, struct
     memcpy(check->version, generation->version, sizeof check->version);
     tg_generation_each_hook(generation, add_name, &check->hooks);
     tg_generation_each_agent(generation, add_name, &check->agents);
+    tg_generation_each_service(generation, add_name, &check->services);
     enum tg_err err = tg_check_facts(generation, facts, error);
     tg_generation_destroy(generation);
     return err;
@@ -98,6 +99,7 @@ void tg_check_fini(struct tg_check *check)
     tg_findings_fini(&check->findings);
     free_names(&check->hooks);
     free_names(&check->agents);
+    free_names(&check->services);
     free_names(&check->files);
     tg_free(check->entry);
     check->entry = NULL;

@@ -27,6 +27,7 @@ struct tg_check {
     char version[TG_POLICY_VERSION_SIZE]; /* "" when the policy did not load */
     struct tg_check_names hooks;
     struct tg_check_names agents;
+    struct tg_check_names services;
     struct tg_check_names
         files;   /* what the policy consists of, entry first; only those that parse */
     char *entry; /* owned; its path */

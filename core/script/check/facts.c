@@ -45,13 +45,14 @@ static void push_hooks(lua_State *L, const struct tg_generation *generation)
     }
 }
 
-static void push_agents(lua_State *L, const struct tg_generation *generation)
+/* Of the functions in the table at `ref`. */
+static void push_places(lua_State *L, int ref)
 {
     lua_newtable(L);
     int places = lua_gettop(L);
-    if (generation->agents_ref == LUA_NOREF)
+    if (ref == LUA_NOREF)
         return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, generation->agents_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
     lua_pushnil(L);
     while (lua_next(L, places + 1) != 0) {
         push_place(L);
@@ -65,12 +66,14 @@ static int build(lua_State *L)
     struct work *work = lua_touserdata(L, 1);
 
     luaL_checkstack(L, 16, "check");
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     int facts = lua_gettop(L);
     push_hooks(L, work->generation);
     lua_setfield(L, facts, "hooks");
-    push_agents(L, work->generation);
+    push_places(L, work->generation->agents_ref);
     lua_setfield(L, facts, "agents");
+    push_places(L, work->generation->checks_ref);
+    lua_setfield(L, facts, "services");
     tg_options_push_declared(L);
     lua_setfield(L, facts, "declared");
     work->err = tg_plain_encode(L, facts, "facts", FACTS_BYTES_MAX, work->out, work->error);

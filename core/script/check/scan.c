@@ -196,6 +196,8 @@ static void push_signatures(lua_State *L)
     }
     push_signature(L, "agent(run, input)");
     lua_setfield(L, -2, "agent");
+    push_signature(L, "service(conn, context)");
+    lua_setfield(L, -2, "service");
 }
 
 /* Replaces the table on top by a list of its keys. */
@@ -250,7 +252,7 @@ static void push_given(lua_State *L, const struct tg_script_env *env)
 
 static void push_facts(lua_State *L, const struct tg_scan *scan)
 {
-    static const char *const empty[] = {"hooks", "agents", "declared"};
+    static const char *const empty[] = {"hooks", "agents", "services", "declared"};
 
     if (scan->facts != NULL) {
         tg_plain_push(L, tg_buffer_head(scan->facts), scan->facts->len);
@@ -315,7 +317,8 @@ static enum tg_err run_in_state(struct tg_script_env *env, struct tg_source *sou
 enum tg_err tg_scan_run(const struct tg_scan *scan, struct tg_error *error)
 {
     struct tg_script_env env = {.options = scan->env->options,
-                                .option_count = scan->env->option_count};
+                                .option_count = scan->env->option_count,
+                                .server = scan->env->server};
     struct tg_scan copy = *scan;
 
     return run_in_state(&env, scan->source, run_scan, &copy, error);

@@ -45,4 +45,21 @@ function crypto.hmac_sha256(key, bytes) end
 ---@return boolean
 function crypto.equal(a, b) end
 
+--- A password as it may be kept: `pbkdf2-sha256:ITERATIONS:SALT:HASH`, with a salt of its own each time.
+--- Waits while it is made, a slice at a time; the CPU budget is not used.
+--- Where: hooks, agents, timers.
+---@param password string at most 1,024 bytes, none of them zero
+---@param iterations? integer 1,000 to 10,000,000; 600,000 by default
+---@return string? hash
+---@return string? err
+function crypto.password_hash(password, iterations) end
+
+--- Whether it is that password. Waits as `password_hash` does.
+--- Where: hooks, agents, timers.
+---@param password string
+---@param hash string of `password_hash`
+---@return boolean? good
+---@return string? err when it is no such hash
+function crypto.password_verify(password, hash) end
+
 return crypto

@@ -171,11 +171,13 @@ return function(scan)
       check_given(scan, file, func, expected)
     end
   end
-  for _, agent in ipairs(sorted(facts.agents)) do
-    local func, file = scan:func(facts.agents[agent])
-    if func then
-      check_signature(scan, file, func, agent, facts.signatures.agent)
-      check_given(scan, file, func, facts.signatures.agent)
+  for kind, signature in pairs{ agents = facts.signatures.agent, services = facts.signatures.service } do
+    for _, name in ipairs(sorted(facts[kind])) do
+      local func, file = scan:func(facts[kind][name])
+      if func then
+        check_signature(scan, file, func, name, signature)
+        check_given(scan, file, func, signature)
+      end
     end
   end
 end

@@ -4,8 +4,8 @@
 -- scan(facts, tools), where facts are
 --   folder (is the policy one?), has_origins, loaded (did it load?),
 --   modules: name -> { path, text, used }; the entry's name is ""
---   hooks, agents: name -> { path, line, last } of the function, in a policy that loaded
---   signatures: hook -> names of what it is given; for agents, "agent"
+--   hooks, agents, services: name -> { path, line, last } of the function, in a policy that loaded
+--   signatures: hook -> names of what it is given; for agents, "agent"; for services, "service"
 --   fields: "conn", "run", "request", "credentials" -> the names that it has
 --   declared: path -> true; given: list of { path, from_text }, the policy's options
 -- and tools

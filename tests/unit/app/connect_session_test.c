@@ -148,6 +148,23 @@ static void cancel_names_the_last_run(void **state)
     assert_int_equal(tg_session_add_cancel(&session, NULL), TG_ERR_NOT_FOUND);
 }
 
+static void runs_that_a_run_has_called_are_no_answers(void **state)
+{
+    (void)state;
+    session.ready = true;
+    add("{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
+    assert_non_null(tg_session_next(&session));
+    take("{\"type\":\"agent_started\",\"run_id\":\"r1\",\"data\":{}}");
+    take("{\"type\":\"agent_started\",\"run_id\":\"r2\",\"parent_run_id\":\"r1\",\"data\":{}}");
+    take("{\"type\":\"agent_error\",\"run_id\":\"r2\",\"parent_run_id\":\"r1\",\"data\":{}}");
+    assert_false(tg_session_ended(&session));
+    assert_int_equal(tg_session_add_cancel(&session, NULL), TG_ERR_OK);
+    assert_sends("{\"type\":\"agent_cancel\",\"data\":{\"run_id\":\"r1\"}}");
+    take("{\"type\":\"agent_completed\",\"run_id\":\"r1\",\"data\":{}}");
+    assert_true(tg_session_ended(&session));
+    assert_false(session.failed);
+}
+
 static void plain_text_is_answered_one_by_one(void **state)
 {
     (void)state;
@@ -199,6 +216,7 @@ int main(void)
         TEST(an_error_ends_the_request_that_it_names),
         TEST(other_messages_end_with_the_next_that_is_no_event),
         TEST(cancel_names_the_last_run),
+        TEST(runs_that_a_run_has_called_are_no_answers),
         TEST(plain_text_is_answered_one_by_one),
         TEST(what_is_no_message_is_refused),
         TEST(what_is_awaited_is_named),

@@ -216,6 +216,23 @@ static void failing_memory_is_sticky(void **state)
     assert_true(failures >= 2);
 }
 
+static void members_of_an_object_join_those_of_another(void **state)
+{
+    (void)state;
+    struct tg_buffer buffer = TG_BUFFER_INIT;
+    struct tg_json_writer w = tg_json_writer_on(&buffer);
+    tg_json_begin_object(&w);
+    tg_json_raw_members(&w, "{}", 2);
+    tg_json_raw_members(&w, "{\"a\":1,\"b\":{}}", 14);
+    tg_json_raw_members(&w, "{}", 2);
+    tg_json_member_uint(&w, "c", 2);
+    tg_json_raw_members(&w, "{\"d\":[3]}", 9);
+    tg_json_end_object(&w);
+    assert_false(tg_json_writer_failed(&w));
+    assert_text(&buffer, "{\"a\":1,\"b\":{},\"c\":2,\"d\":[3]}");
+    tg_buffer_fini(&buffer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +240,7 @@ int main(void)
         cmocka_unit_test(strings_are_escaped_and_repaired),
         cmocka_unit_test(reals_are_short_and_read_back),
         cmocka_unit_test(integers_reach_their_limits),
+        cmocka_unit_test(members_of_an_object_join_those_of_another),
         cmocka_unit_test(depth_ends_at_32),
         cmocka_unit_test(failing_memory_is_sticky),
     };

@@ -85,6 +85,7 @@ static void a_trusted_proxy_is_believed(void **state)
     const struct tg_request *request = request_of(b, client);
     assert_string_equal(request->remote, "203.0.113.7");
     assert_true(request->secure);
+    assert_true(request->via_proxy);
     assert_string_equal(tg_request_header(request, "x-forwarded-for"),
                         "6.6.6.6, 203.0.113.7, 10.1.1.1");
 }
@@ -101,6 +102,7 @@ static void anybody_else_is_not(void **state)
     const struct tg_request *request = request_of(b, client);
     assert_memory_equal(request->remote, "127.0.0.1:", 10);
     assert_false(request->secure);
+    assert_false(request->via_proxy);
     assert_null(tg_request_header(request, "x-forwarded-for"));
     assert_null(tg_request_header(request, "x-forwarded-proto"));
     assert_null(tg_request_header(request, "forwarded"));

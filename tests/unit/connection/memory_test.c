@@ -38,8 +38,11 @@ static const char *default_agent(void *host)
     return "solo";
 }
 
-static bool has_agent(void *host, const char *name)
+static bool find_agent(void *host, const struct tg_run *parent, const char *name,
+                       struct tg_run_limits *limits)
 {
+    (void)parent;
+    (void)limits;
     (void)host, (void)name;
     return true;
 }
@@ -187,7 +190,7 @@ static void prepare(struct scenario *s, bool later, size_t others)
     struct tg_run_executor executor = {
         .host = s,
         .default_agent = default_agent,
-        .has_agent = has_agent,
+        .find_agent = find_agent,
         .start = start,
         .cancel = cancel,
     };

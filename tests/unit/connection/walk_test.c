@@ -176,8 +176,11 @@ static const char *default_agent(void *host)
     return chance(80) ? "solo" : NULL;
 }
 
-static bool has_agent(void *host, const char *name)
+static bool find_agent(void *host, const struct tg_run *parent, const char *name,
+                       struct tg_run_limits *limits)
 {
+    (void)parent;
+    (void)limits;
     (void)host;
     return strcmp(name, "solo") == 0;
 }
@@ -698,7 +701,7 @@ static void walk(struct walk *w, uint64_t seed)
     struct tg_run_executor executor = {
         .host = w,
         .default_agent = default_agent,
-        .has_agent = has_agent,
+        .find_agent = find_agent,
         .start = start,
         .cancel = cancel,
     };

@@ -110,6 +110,8 @@ static void defaults_are_those_of_the_contract(void **state)
     assert_int_equal(config.prepare_retry_ms, 1000);
     assert_int_equal(config.prepare_retry_max_ms, 30000);
     assert_int_equal(config.runs_max_per_connection, 8);
+    assert_int_equal(config.runs_max_per_user, 0);
+    assert_int_equal(config.runs_max_children, 16);
     assert_int_equal(config.runs_timeout_ms, 300000);
     assert_int_equal(config.runs_on_disconnect, TG_RUN_CANCEL);
     assert_int_equal(config.script_cpu_budget_ms, 50);

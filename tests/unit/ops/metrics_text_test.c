@@ -24,6 +24,8 @@ static const char *const run_outcomes[TG_METRICS_RUN_OUTCOMES] = {"completed", "
 static const struct tg_metrics_labels labels = {states, hooks, hook_outcomes, run_outcomes};
 static const char *const kv_operations[] = {"get", "set"};
 static const uint64_t kv_counts[] = {0, 7};
+static const char *const ticket_outcomes[] = {"issued", "used", "replayed"};
+static const uint64_t ticket_counts[] = {5, 0, 2};
 static const struct tg_metrics_facts facts = {.version = "1.2.3",
                                               .build = "abc \"debug\"",
                                               .policy_version = "0f1e",
@@ -34,7 +36,11 @@ static const struct tg_metrics_facts facts = {.version = "1.2.3",
                                                      .evictions = 1,
                                                      .operation_names = kv_operations,
                                                      .operations = kv_counts,
-                                                     .operation_count = 2}};
+                                                     .operation_count = 2},
+                                              .passes = {.outcome_names = ticket_outcomes,
+                                                         .tickets = ticket_counts,
+                                                         .outcome_count = 3,
+                                                         .revocations = 4}};
 
 static struct tg_metrics *shards[2];
 static struct tg_buffer page;
@@ -246,6 +252,19 @@ static void the_shared_store_is_one_for_all_shards(void **state)
                   "tidegate_kv_operations_total{operation=\"set\"} 7\n");
 }
 
+static void tickets_are_counted_by_outcome(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(render(), "\ntidegate_token_revocations_total 4\n"));
+    assert_family(
+        "tickets_total",
+        "# HELP tidegate_tickets_total Tickets issued, and what became of those that were "
+        "shown.\n"
+        "# TYPE tidegate_tickets_total counter\n"
+        "tidegate_tickets_total{outcome=\"issued\"} 5\n"
+        "tidegate_tickets_total{outcome=\"replayed\"} 2\n");
+}
+
 static void facts_come_last(void **state)
 {
     const char *tail = "# HELP tidegate_reloads_total Policy reloads by result.\n"
@@ -298,6 +317,7 @@ int main(void)
         TEST(rebuilds_have_their_reason),
         TEST(callbacks_of_timers_have_their_outcome),
         TEST(the_shared_store_is_one_for_all_shards),
+        TEST(tickets_are_counted_by_outcome),
         TEST(facts_come_last),
         TEST(out_of_memory_is_reported),
     };

@@ -118,7 +118,11 @@ static void test_request(void **state)
     tg_request_push(*state, request);
     check(*state, "c.method == 'GET' and c.path == '/chat' and c.query.a == '1' and c.tls == false "
                   "and c.headers.host == 'x' and c.headers.accept == 'a, b' "
-                  "and c.headers.cookie == 'c=1; d=2' and c.remote_address == '127.0.0.1:5'");
+                  "and c.headers.cookie == 'c=1; d=2' and c.remote_address == '127.0.0.1:5' and "
+                  "c.via_proxy == false");
+    request->via_proxy = true;
+    tg_request_push(*state, request);
+    check(*state, "c.via_proxy == true");
     tg_free(request);
 }
 

@@ -79,6 +79,17 @@ static const struct row rows[] = {
     {TG_HOOK_AUTHENTICATE, "nil, 'two\\nlines\\0'", DENIED, "two lines "},
     {TG_HOOK_AUTHENTICATE, "nil, '\\255'", DENIED, "refused"},
     {TG_HOOK_AUTHENTICATE, "reject(403, 'no')", DENIED, "no"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', 403", DENIED, "no"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', 'expired', nil", DENIED, "no"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', 200", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', 403.5", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', {}", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', true", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "nil, 'no', 403, 'x'", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "nil, nil, 403", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "reject(403, 'no'), nil, 403", BAD, "more than two"},
+    {TG_HOOK_AUTHENTICATE, "need_message(), nil, 403", BAD, "more than two"},
+    {TG_HOOK_CREATE_CONTEXT, "nil, 'no', 403", BAD, "more than two"},
     {TG_HOOK_AUTHENTICATE, "need_message()", OK, NULL},
     {TG_HOOK_AUTHENTICATE, "need_message(), 'x'", BAD, "tide.need_message() and string"},
     {TG_HOOK_AUTHENTICATE, "", BAD, "must return a table with user_id"},
@@ -220,6 +231,12 @@ static void test_verdicts_and_statuses(void **state)
     tg_hook_reading_fini(&r);
     read_code(*state, TG_HOOK_AUTHENTICATE, "reject(403, 'no')", &r);
     assert_int_equal(r.result.status, 4403);
+    tg_hook_reading_fini(&r);
+    read_code(*state, TG_HOOK_REAUTHENTICATE, "nil, 'no', 429", &r);
+    assert_int_equal(r.result.status, 4429);
+    tg_hook_reading_fini(&r);
+    read_code(*state, TG_HOOK_AUTHENTICATE, "nil, 'no', 'expired'", &r);
+    assert_int_equal(r.result.status, 0);
     tg_hook_reading_fini(&r);
     read_code(*state, TG_HOOK_AUTHENTICATE, "nil, 'no'", &r);
     assert_int_equal(r.result.status, 0);

@@ -509,9 +509,37 @@ static void everything_at_once_leaves_the_accounts_right(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void a_store_that_keeps_refuses_what_is_new_when_it_is_full(void **state)
+{
+    struct tg_kv_options options = {.memory = 4096, .value_max = 512, .keep = true};
+    char value[400] = {0};
+    char key[16];
+    int count = 0;
+    enum tg_err err = TG_ERR_OK;
+
+    (void)state;
+    tg_kv_destroy(kv);
+    kv = NULL;
+    assert_int_equal(tg_kv_create(&kv, &options), TG_ERR_OK);
+    for (; count < 100 && err == TG_ERR_OK; count++) {
+        (void)snprintf(key, sizeof key, "key%02d", count);
+        err = tg_kv_set(kv, key_of(key), value, sizeof value, 1000);
+    }
+    assert_int_equal(err, TG_ERR_LIMIT);
+    assert_in_range(count, 5, 11);
+    assert_int_equal(stats().entries, (uint64_t)count - 1);
+    assert_int_equal(stats().evictions, 0);
+    /* In place of itself it fits, and what has expired makes room. */
+    assert_int_equal(tg_kv_set(kv, key_of("key00"), value, sizeof value, 2000), TG_ERR_OK);
+    pass_ms(1000);
+    assert_int_equal(tg_kv_set(kv, key_of(key), value, sizeof value, 1000), TG_ERR_OK);
+    assert_int_equal(stats().entries, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_store_that_keeps_refuses_what_is_new_when_it_is_full),
         TEST(what_is_set_is_there_until_it_is_deleted),
         TEST(keys_may_hold_any_bytes),
         TEST(set_if_looks_at_the_version),

@@ -218,6 +218,46 @@ static void test_script_memory_runs_out(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bare_lua_setup, bare_lua_teardown)
 
+static void test_a_field_is_found_without_a_state(void **state)
+{
+    static const struct {
+        const char *code;
+        const char *text; /* of the field jti; NULL: none */
+    } rows[] = {
+        {"{jti = 'a1'}", "a1"},
+        {"{user_id = 'u', n = 7, list = {'jti', 'x', {jti = 'inner'}}, yes = true, jti = 'a1'}",
+         "a1"},
+        {"{inner = {jti = 'inner'}, json.null, 'jti', 'x'}", NULL},
+        {"{jti = ''}", ""},
+        {"{jti = 7}", NULL},
+        {"{jti = {'x'}}", NULL},
+        {"{jtix = 'x', jt = 'y', [1] = 'jti', [true] = 'jti'}", NULL},
+        {"json.object{jti = 'a1'}", "a1"},
+        {"{}", NULL},
+        {"'jti'", NULL},
+        {"nil", NULL},
+    };
+    lua_State *L = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char code[256];
+        struct tg_buffer bytes = TG_BUFFER_INIT;
+        struct tg_error error;
+        size_t len = 0;
+        snprintf(code, sizeof code, "return %s", rows[i].code);
+        bare_lua_run(L, code);
+        assert_int_equal(encode(L, 1 << 20, &bytes, &error), TG_ERR_OK);
+        const char *text = tg_plain_find_string(tg_buffer_head(&bytes), bytes.len, "jti", &len);
+        assert_int_equal(text != NULL, rows[i].text != NULL);
+        if (text != NULL) {
+            assert_int_equal(len, strlen(rows[i].text));
+            assert_memory_equal(text, rows[i].text, len);
+        }
+        tg_buffer_fini(&bytes);
+        lua_pop(L, 1);
+    }
+    assert_null(tg_plain_find_string("", 0, "jti", &(size_t){0}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +265,7 @@ int main(void)
         TEST(test_result_is_a_copy),
         TEST(test_views_are_unwrapped),
         TEST(test_no_bytes_are_nil),
+        TEST(test_a_field_is_found_without_a_state),
         TEST(test_refusals_name_the_place),
         TEST(test_depth_limit_is_exact),
         TEST(test_metamethods_do_not_run),

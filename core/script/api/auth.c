@@ -1,0 +1,75 @@
+/* auth.c - what lua/tidegate/_auth asks of the core: what a block returned if it is no plain value, errors at
+ * the policy's line, and one asking for all.
+ */
+#include "script/api/auth.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "script/api/api.h"
+#include "script/api/flight.h"
+#include "script/api/tide.h"
+#include "script/loader.h"
+#include "script/sandbox.h"
+
+#define OUR_FILES "@tidegate/_auth"
+
+/* raise(text): at the innermost line that is not the library's */
+static int l_raise(lua_State *L)
+{
+    lua_Debug ar;
+    int level = 1;
+    lua_settop(L, 1);
+    while (lua_getstack(L, level, &ar) != 0 && lua_getinfo(L, "S", &ar) != 0 &&
+           (ar.what[0] == 'C' || strncmp(ar.source, OUR_FILES, sizeof OUR_FILES - 1) == 0))
+        level++;
+    luaL_where(L, level);
+    lua_insert(L, 1);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
+/* describe(value) -> short text */
+static int l_describe(lua_State *L)
+{
+    lua_pushstring(L, tg_api_type_name(L, 1));
+    return 1;
+}
+
+/* marker(value) -> "need_message" | "reject", status, reason | nil */
+static int l_marker(lua_State *L)
+{
+    lua_settop(L, 1);
+    const struct tg_marker *marker = tg_marker_at(L, 1);
+    if (marker == NULL || marker->kind == TG_MARKER_DEGRADED)
+        return 0;
+    if (marker->kind == TG_MARKER_NEED_MESSAGE) {
+        lua_pushliteral(L, "need_message");
+        return 1;
+    }
+    lua_pushliteral(L, "reject");
+    lua_pushinteger(L, marker->status);
+    lua_pushstring(L, marker->reason);
+    return 3;
+}
+
+static const luaL_Reg core[] = {
+    {"raise", l_raise},
+    {"describe", l_describe},
+    {"marker", l_marker},
+    {NULL, NULL},
+};
+
+int tg_lua_auth_open(struct lua_State *L)
+{
+    tg_loader_push_private(L, "tidegate/_auth/init.lua");
+    tg_sandbox_push_library(L);
+    (void)lua_setfenv(L, -2);
+    lua_createtable(L, 0, 8);
+    tg_api_set_functions(L, core);
+    tg_flight_add_functions(L);
+    lua_call(L, 1, 1);
+    return 1;
+}
