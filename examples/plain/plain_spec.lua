@@ -23,6 +23,36 @@ describe("plain", function()
     assert.same({ "\0\255", "binary" }, { client:read_raw() })
   end)
 
+  it("tells everybody in the room, and nobody else", function()
+    local ann, ben = host:connect{ path = "/lobby" }, host:connect{ path = "/lobby" }
+    local zoe = host:connect{ path = "/elsewhere" }
+    ann:send("good morning")
+    assert.equal("good morning", (ann:read_raw()))
+    assert.equal("good morning", (ben:read_raw()))
+    assert.is_nil(zoe:read_raw())
+    assert.is_nil(client:read_raw())
+  end)
+
+  it("forgets who has left", function()
+    local ann, ben = host:connect{ path = "/lobby" }, host:connect{ path = "/lobby" }
+    ben:close()
+    ann:send("anybody?")
+    assert.equal("anybody?", (ann:read_raw()))
+    ann:drop()
+    local later = host:connect{ path = "/lobby" }
+    later:send("hello")
+    assert.equal("hello", (later:read_raw()))
+    assert.equal(0, #host:logs("hook.failed"))
+  end)
+
+  it("lets in no more than a room holds", function()
+    for _ = 1, 500 do
+      assert.equal("processing_ready", host:connect{ path = "/full" }.state)
+    end
+    local late = host:connect{ path = "/full" }
+    assert.equal(1011, late.close_code)
+  end)
+
   it("gets nothing from the core", function()
     assert.is_nil(client:read())
     assert.equal("processing_ready", client.state)

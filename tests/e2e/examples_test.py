@@ -51,6 +51,19 @@ class Examples(ServerTest):
         await client.close()
         self.assertEqual(client.ws.close_code, 1000)
 
+    async def test_plain_is_a_room_over_all_workers(self):
+        server = await self.serve(ROOT / "examples/plain", workers=2)
+        clients = []
+        for number in range(8):
+            clients.append(await Client.open(server, path="/lobby"))
+            await clients[-1].send(f"hello from {number}")  # heard when its sender is in the room
+            for client in clients:
+                self.assertEqual(await client.receive(), f"hello from {number}")
+        await clients[0].send("good morning")
+        for client in clients:
+            self.assertEqual(await client.receive(), "good morning")
+            await client.close()
+
     async def test_every_example_passes_check_and_has_a_readme(self):
         examples = [path for path in (ROOT / "examples").iterdir() if path.is_dir()]
         self.assertGreaterEqual(len(examples), 3)
