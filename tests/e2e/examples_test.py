@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 from harness import ROOT, Client, ServerTest, tidegate
+
+
+def flags_in_head(policy):
+    """What a policy's first comment says that it needs."""
+    return [word for pair in re.findall(r"(--set) ([a-z0-9_.]+=[^ `\n]+)", policy.read_text()) for word in pair]
 
 
 class Examples(ServerTest):
@@ -42,6 +49,19 @@ class Examples(ServerTest):
         events = await client.answer("", "supervisor")
         self.assert_events(events, "supervisor", "agent_error")
 
+    async def test_jwt_lets_in_who_has_a_token(self):
+        secret = {"TIDEGATE_OPTIONS_SECRET": "a secret of 32 bytes or more, and not this one"}
+        server = await self.serve(ROOT / "examples/jwt", env=secret)
+        command = [ROOT / "examples/jwt/token.py", "ada", "admin"]
+        token = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **secret}).stdout
+        question = ("--agent", "whoami", "Who am I?")
+        done, messages = await self.connect(server, "--bearer", token.strip(), *question)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(messages[-1]["data"]["response"], "You are ada, your roles: admin.")
+        done, _ = await self.connect(server, "--bearer", token.strip()[:-3] + "AAA", *question)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("4401", done.stderr)
+
     async def test_plain_sends_text_and_binary_back_and_nothing_else(self):
         server = await self.serve(ROOT / "examples/plain")
         client = await Client.open(server)
@@ -69,7 +89,7 @@ class Examples(ServerTest):
         self.assertGreaterEqual(len(examples), 3)
         for example in examples:
             with self.subTest(example.name):
-                done = tidegate("check", example)
+                done = tidegate("check", example, *flags_in_head(example / "init.lua"))
                 self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
                 self.assertTrue((example / "README.md").read_text().startswith(f"# {example.name}"))
 
