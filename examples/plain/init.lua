@@ -1,6 +1,6 @@
--- A chat room in plain WebSocket, without Tidegate's messages: a policy with `text` speaks a protocol of its
--- own. Whoever connects to the same path is in the same room, and gets what anybody says there, the
--- speaker included.
+-- Chat rooms in plain WebSocket, without Tidegate's messages: a policy with `text` speaks a protocol of its own.
+-- Whoever connects to the same /room/NAME gets what anybody says there, the speaker included. On any other
+-- path one is alone: an echo.
 local kv = require "tidegate.kv"
 local tide = require "tidegate"
 
@@ -25,8 +25,10 @@ local function change_members(room, edit)
   end
 end
 
+-- Where its members are kept; nil on a path that is no room.
 local function room_of(conn)
-  return "room:" .. conn.request.path:sub(1, 200)
+  local name = conn.request.path:match "^/room/(.+)$"
+  return name and "room:" .. name:sub(1, 200)
 end
 
 local function without(members, id)
@@ -46,7 +48,11 @@ end
 
 -- Joins the room.
 function policy.prepare(conn)
-  return change_members(room_of(conn), function(members)
+  local room = room_of(conn)
+  if not room then
+    return true
+  end
+  return change_members(room, function(members)
     if #members == MEMBERS_MAX then
       return nil, "the room is full"
     end
@@ -58,7 +64,8 @@ end
 
 function policy.text(conn, text)
   conn:send(text)
-  for _, id in ipairs(without(kv.get(room_of(conn)) or {}, conn.id)) do
+  local room = room_of(conn)
+  for _, id in ipairs(room and without(kv.get(room) or {}, conn.id) or {}) do
     tide.send(id, text) -- one who has gone meanwhile gets nothing, and that is all
   end
 end
@@ -69,9 +76,12 @@ function policy.binary(conn, bytes)
 end
 
 function policy.closed(conn)
-  change_members(room_of(conn), function(members)
-    return without(members, conn.id)
-  end)
+  local room = room_of(conn)
+  if room then
+    change_members(room, function(members)
+      return without(members, conn.id)
+    end)
+  end
 end
 
 return policy

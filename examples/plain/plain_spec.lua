@@ -24,8 +24,8 @@ describe("plain", function()
   end)
 
   it("tells everybody in the room, and nobody else", function()
-    local ann, ben = host:connect{ path = "/lobby" }, host:connect{ path = "/lobby" }
-    local zoe = host:connect{ path = "/elsewhere" }
+    local ann, ben = host:connect{ path = "/room/lobby" }, host:connect{ path = "/room/lobby" }
+    local zoe = host:connect{ path = "/room/elsewhere" }
     ann:send("good morning")
     assert.equal("good morning", (ann:read_raw()))
     assert.equal("good morning", (ben:read_raw()))
@@ -33,13 +33,20 @@ describe("plain", function()
     assert.is_nil(client:read_raw())
   end)
 
+  it("is an echo for each who is in no room", function()
+    local other = host:connect()
+    client:send("hello")
+    assert.equal("hello", (client:read_raw()))
+    assert.is_nil(other:read_raw())
+  end)
+
   it("forgets who has left", function()
-    local ann, ben = host:connect{ path = "/lobby" }, host:connect{ path = "/lobby" }
+    local ann, ben = host:connect{ path = "/room/lobby" }, host:connect{ path = "/room/lobby" }
     ben:close()
     ann:send("anybody?")
     assert.equal("anybody?", (ann:read_raw()))
     ann:drop()
-    local later = host:connect{ path = "/lobby" }
+    local later = host:connect{ path = "/room/lobby" }
     later:send("hello")
     assert.equal("hello", (later:read_raw()))
     assert.equal(0, #host:logs("hook.failed"))
@@ -47,9 +54,9 @@ describe("plain", function()
 
   it("lets in no more than a room holds", function()
     for _ = 1, 500 do
-      assert.equal("processing_ready", host:connect{ path = "/full" }.state)
+      assert.equal("processing_ready", host:connect{ path = "/room/full" }.state)
     end
-    local late = host:connect{ path = "/full" }
+    local late = host:connect{ path = "/room/full" }
     assert.equal(1011, late.close_code)
   end)
 

@@ -71,11 +71,11 @@ class Examples(ServerTest):
         await client.close()
         self.assertEqual(client.ws.close_code, 1000)
 
-    async def test_plain_is_a_room_over_all_workers(self):
+    async def test_plain_has_rooms_over_all_workers(self):
         server = await self.serve(ROOT / "examples/plain", workers=2)
         clients = []
         for number in range(8):
-            clients.append(await Client.open(server, path="/lobby"))
+            clients.append(await Client.open(server, path="/room/lobby"))
             await clients[-1].send(f"hello from {number}")  # heard when its sender is in the room
             for client in clients:
                 self.assertEqual(await client.receive(), f"hello from {number}")
