@@ -219,7 +219,7 @@ static struct open_call *check_open_call(lua_State *L, const char *method)
     if (call == NULL)
         luaL_error(L, "%s: a tool call expected, got %s (call methods with a colon)", method,
                    tg_api_type_name(L, 1));
-    if (call->answered)
+    else if (call->answered)
         luaL_error(L, "%s: this tool call has its answer already", method);
     return call;
 }

@@ -227,8 +227,8 @@ static const char *const through_views[] = {
     "for i in ipairs(tide.options) do return false end return true",
     "local f, s = pairs(tide.options) return s == tide.options",
     "return getmetatable(tide.options) == false",
-    "return #tide.server.listen == 2 and tide.server.listen[2] == 'unix:/x' and "
-    "#tide.server.allowed_origins == 0 and not pcall(function() tide.server.listen[1] = '' end)",
+    ("return #tide.server.listen == 2 and tide.server.listen[2] == 'unix:/x' and "
+     "#tide.server.allowed_origins == 0 and not pcall(function() tide.server.listen[1] = '' end)"),
 };
 
 static void functions_see_through_views(void **state)
