@@ -16,7 +16,7 @@ struct tg_host {
     struct tg_list draining;        /* tg_generation.node; owned */
     struct tg_map hook_calls;       /* connection serial -> tg_call under way (kind HOOK) */
     struct tg_map migrations;       /* connection serial -> struct migration; owned by migrate.c */
-    struct tg_map remote_waits;     /* ticket -> tg_call suspended in tide.send / close / close_user */
+    struct tg_map remote_waits; /* ticket -> tg_call suspended in tide.send / close / close_user */
     uint64_t next_ticket;
     struct tg_timer reap_timer; /* the next look at those that drain */
     struct {                    /* rebuild.c's */

@@ -1,6 +1,6 @@
--- Chat rooms in plain WebSocket, without Tidegate's messages: a policy with `text` speaks a protocol of its own.
--- Whoever connects to the same /room/NAME gets what anybody says there, the speaker included. On any other
--- path one is alone: an echo.
+-- Chat rooms in plain WebSocket, without Tidegate's messages: a policy with `text` speaks a protocol of
+-- its own. Whoever connects to the same /room/NAME gets what anybody says there, the speaker included. On
+-- any other path one is alone: an echo.
 local kv = require "tidegate.kv"
 local tide = require "tidegate"
 

@@ -3,7 +3,8 @@ local WAIT = {}
 
 local function fresh()
   local parents = setmetatable({}, { __mode = "kv" })
-  local base = { error = error, type = type, xpcall = xpcall, setmetatable = setmetatable, coroutine = coroutine }
+  local base = { error = error, type = type, xpcall = xpcall, setmetatable = setmetatable }
+  base.coroutine = coroutine
   local function guard(handler)
     return handler
   end
