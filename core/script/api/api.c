@@ -171,6 +171,48 @@ void tg_api_declare_class(lua_State *L, const char *name, char *metatable_key, c
     lua_settop(L, fields - 1);
 }
 
+void tg_api_open_methods(lua_State *L, const char *name, char *metatable_key,
+                         const luaL_Reg *metamethods, char *methods_key, const luaL_Reg *methods)
+{
+    tg_api_set_metatable(L, metatable_key, metamethods);
+    lua_pushlightuserdata(L, methods_key);
+    lua_newtable(L);
+    tg_api_set_functions(L, methods);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    tg_api_declare_class(L, name, metatable_key, methods_key);
+}
+
+int tg_api_index_method(lua_State *L, char *methods_key, const char *what, const char *has)
+{
+    char key[64];
+
+    lua_settop(L, 2);
+    tg_api_push_registry(L, methods_key);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    if (!lua_isnil(L, -1))
+        return 1;
+    tg_api_value_text(L, 2, key, sizeof key);
+    return luaL_error(L, "%s has no field \"%s\"; it has %s", what, key, has);
+}
+
+int tg_api_raise_outside(lua_State *L, const char *files)
+{
+    lua_Debug ar;
+    size_t len = strlen(files);
+    int level = 1;
+
+    lua_settop(L, 1);
+    while (lua_getstack(L, level, &ar) != 0 && lua_getinfo(L, "S", &ar) != 0 &&
+           (ar.what[0] == 'C' || strncmp(ar.source, files, len) == 0))
+        level++;
+    luaL_where(L, level);
+    lua_insert(L, 1);
+    lua_concat(L, 2);
+    return lua_error(L);
+}
+
 /* Adds the keys of the table on top, if it is one, to the table below it; pops it. */
 static void add_keys(lua_State *L)
 {

@@ -53,6 +53,16 @@ void tg_api_push_registry(struct lua_State *L, char *key);
  * is popped. For `check`, and for the test that compares annotations. */
 void tg_api_declare_class(struct lua_State *L, const char *name, char *metatable_key,
                           char *methods_key);
+/* The same for a type that has methods and no fields: its metatable, its methods and its class. */
+void tg_api_open_methods(struct lua_State *L, const char *name, char *metatable_key,
+                         const struct luaL_Reg *metamethods, char *methods_key,
+                         const struct luaL_Reg *methods);
+/* Its __index, once the object at 1 is known to be one: the method with the key at 2, or an error that says
+ * what there is ("a timer", "timer:cancel()"). */
+int tg_api_index_method(struct lua_State *L, char *methods_key, const char *what, const char *has);
+/* Raises the text at 1 at the innermost line that is not of a file whose chunk name begins with `files`
+ * ("@tidegate/_auth"). */
+int tg_api_raise_outside(struct lua_State *L, const char *files);
 /* Pushes a new table: name of each member -> true. Empty for a class that nobody declared. */
 void tg_api_push_members(struct lua_State *L, const char *name);
 /* Pushes name -> metatable of every class that was declared. */

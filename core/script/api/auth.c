@@ -19,16 +19,7 @@
 /* raise(text): at the innermost line that is not the library's */
 static int l_raise(lua_State *L)
 {
-    lua_Debug ar;
-    int level = 1;
-    lua_settop(L, 1);
-    while (lua_getstack(L, level, &ar) != 0 && lua_getinfo(L, "S", &ar) != 0 &&
-           (ar.what[0] == 'C' || strncmp(ar.source, OUR_FILES, sizeof OUR_FILES - 1) == 0))
-        level++;
-    luaL_where(L, level);
-    lua_insert(L, 1);
-    lua_concat(L, 2);
-    return lua_error(L);
+    return tg_api_raise_outside(L, OUR_FILES);
 }
 
 /* describe(value) -> short text */

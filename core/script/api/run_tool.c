@@ -263,17 +263,8 @@ static int l_tool_call_failed(lua_State *L)
 
 static int l_tool_call_index(lua_State *L)
 {
-    char key[64];
-    lua_settop(L, 2);
-    tg_api_push_registry(L, &methods_key);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    if (!lua_isnil(L, -1))
-        return 1;
-    tg_api_value_text(L, 2, key, sizeof key);
-    return luaL_error(
-        L, "a tool call has no field \"%s\"; it has call:completed(result), call:failed(error)",
-        key);
+    return tg_api_index_method(L, &methods_key, "a tool call",
+                               "call:completed(result), call:failed(error)");
 }
 
 static int l_tool_call_tostring(lua_State *L)
@@ -297,13 +288,7 @@ static const luaL_Reg metamethods[] = {
 
 void tg_run_tool_open_type(lua_State *L)
 {
-    tg_api_set_metatable(L, &metatable_key, metamethods);
-    lua_pushlightuserdata(L, &methods_key);
-    lua_createtable(L, 0, 2);
-    tg_api_set_functions(L, methods);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_newtable(L);
-    tg_api_declare_class(L, "tidegate.ToolCall", &metatable_key, &methods_key);
+    tg_api_open_methods(L, "tidegate.ToolCall", &metatable_key, metamethods, &methods_key, methods);
 }
 
 void tg_run_tool_add(lua_State *L)

@@ -102,17 +102,8 @@ static int l_task_cancel(lua_State *L)
 
 static int l_task_index(lua_State *L)
 {
-    char key[64];
-
     check_task(L);
-    lua_settop(L, 2);
-    tg_api_push_registry(L, &methods_key);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    if (!lua_isnil(L, -1))
-        return 1;
-    tg_api_value_text(L, 2, key, sizeof key);
-    return luaL_error(L, "a task has no field \"%s\"; it has task:wait() and task:cancel()", key);
+    return tg_api_index_method(L, &methods_key, "a task", "task:wait() and task:cancel()");
 }
 
 static int l_task_tostring(lua_State *L)

@@ -287,17 +287,8 @@ static int l_timer_cancel(lua_State *L)
 
 static int l_timer_index(lua_State *L)
 {
-    char key[64];
-
     check_timer(L);
-    lua_settop(L, 2);
-    tg_api_push_registry(L, &methods_key);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    if (!lua_isnil(L, -1))
-        return 1;
-    tg_api_value_text(L, 2, key, sizeof key);
-    return luaL_error(L, "a timer has no field \"%s\"; it has timer:cancel()", key);
+    return tg_api_index_method(L, &methods_key, "a timer", "timer:cancel()");
 }
 
 static int l_timer_tostring(lua_State *L)
@@ -330,13 +321,7 @@ static const luaL_Reg functions[] = {
 
 void tg_lua_timer_open_type(lua_State *L)
 {
-    tg_api_set_metatable(L, &metatable_key, metamethods);
-    lua_pushlightuserdata(L, &methods_key);
-    lua_createtable(L, 0, 1);
-    tg_api_set_functions(L, methods);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_newtable(L);
-    tg_api_declare_class(L, "tidegate.Timer", &metatable_key, &methods_key);
+    tg_api_open_methods(L, "tidegate.Timer", &metatable_key, metamethods, &methods_key, methods);
 }
 
 int tg_lua_timer_open(lua_State *L)
