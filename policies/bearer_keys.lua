@@ -1,8 +1,7 @@
--- Lets in who holds one of the keys that the configuration lists, and nobody else.
+-- Run: tidegate run policies/bearer_keys.lua --set options.keys.ada=k-7f3a09
 --
---   tidegate run policies/bearer_keys.lua --set options.keys.ada=k-7f3a09
---
--- or in a configuration file: options = { keys = { ada = "k-7f3a09", bob = "k-91c2ee" } }.
+-- Lets in who holds one of the keys that the configuration lists, and nobody else. In a configuration file:
+-- options = { keys = { ada = "k-7f3a09", bob = "k-91c2ee" } }.
 -- Clients send `Authorization: Bearer k-7f3a09`. Copy it and add agents.
 local tide = require "tidegate"
 

@@ -1,9 +1,7 @@
--- Lets in who shows a valid JSON Web Token, until the token expires.
+-- Run: tidegate run policies/jwt.lua --set options.issuer=https://id.example --set options.audience=agents
 --
---   tidegate run policies/jwt.lua --set options.issuer=https://id.example --set options.audience=agents
---
--- asks the OpenID provider at that address for its keys. Without such a provider give the keys, and say which
--- algorithms are allowed:
+-- Lets in who shows a valid JSON Web Token, until the token expires. Run like this, it asks the OpenID
+-- provider at that address for its keys. Without one give the keys, and say which algorithms are allowed:
 --
 --   options = { jwks_url = "https://id.example/jwks.json", algorithms = "RS256", audience = "agents" }
 --   options = { jwks_file = "/etc/tidegate/jwks.json", algorithms = "RS256" } -- read at load

@@ -1,6 +1,7 @@
 /* repl_options.c - see repl_options.h. */
 #include "app/repl_options.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ const struct tg_flag tg_repl_flags[] = {
 struct line {
     struct tg_repl_options *out;
     const char *config_file; /* borrowed from argv, or NULL */
+    bool named;              /* the policy, by a word; it wins over the environment's */
 };
 
 static enum tg_err add_connect(struct tg_repl_options *out, const char *name, const char *value)
@@ -60,11 +62,11 @@ static enum tg_err take_flag(void *ctx, const struct tg_arguments *args, struct 
 static enum tg_err take_word(void *ctx, const struct tg_arguments *args, struct tg_error *error)
 {
     struct line *line = ctx;
-    struct tg_config *config = &line->out->config;
 
-    if (config->policy != NULL && config->policy[0] != '\0')
+    if (line->named)
         return tg_error_set(error, TG_ERR_INVALID, "one policy at a time");
-    return tg_config_set_text(config, TG_SOURCE_FLAG, "policy", args->values[0], error);
+    line->named = true;
+    return tg_config_set_text(&line->out->config, TG_SOURCE_FLAG, "policy", args->values[0], error);
 }
 
 enum tg_err tg_repl_options_parse(int argc, char **argv, struct tg_repl_options *out,
@@ -77,6 +79,8 @@ enum tg_err tg_repl_options_parse(int argc, char **argv, struct tg_repl_options 
     *out = (struct tg_repl_options){.agent = NULL};
     tg_config_init(&out->config);
     err = tg_config_set_text(&out->config, TG_SOURCE_ENV, "log.level", "warn", error);
+    if (err == TG_ERR_OK)
+        err = tg_config_read_environment(&out->config, environ, error);
     if (err == TG_ERR_OK)
         err = tg_arguments_read(argc, argv, &reader, &line, error);
     if (err == TG_ERR_OK)
@@ -104,6 +108,20 @@ static enum tg_err add_header(struct tg_repl_connect *connect, const char *name,
     return tg_buffer_printf(&connect->headers, "%.*s: %s\r\n", (int)name_len, name, value);
 }
 
+static enum tg_err add_bearer(struct tg_repl_connect *connect, const char *token,
+                              struct tg_error *error)
+{
+    struct tg_buffer value = TG_BUFFER_INIT;
+    enum tg_err err = tg_buffer_printf(&value, "Bearer %s", token);
+
+    if (err == TG_ERR_OK)
+        err = tg_buffer_append(&value, "", 1);
+    if (err == TG_ERR_OK)
+        err = add_header(connect, "Authorization", 13, (const char *)tg_buffer_head(&value), error);
+    tg_buffer_fini(&value);
+    return err;
+}
+
 static enum tg_err set_target(struct tg_repl_connect *connect, const char *format, const char *a,
                               const char *b, struct tg_error *error)
 {
@@ -119,7 +137,6 @@ static enum tg_err set_target(struct tg_repl_connect *connect, const char *forma
 enum tg_err tg_repl_connect_add(struct tg_repl_connect *connect, const char *word,
                                 struct tg_error *error)
 {
-    char bearer[1024];
     const char *value = strchr(word, '=');
     size_t len = value == NULL ? 0 : (size_t)(value - word);
 
@@ -135,10 +152,8 @@ enum tg_err tg_repl_connect_add(struct tg_repl_connect *connect, const char *wor
         (void)snprintf(connect->remote, sizeof connect->remote, "%s", value);
         return TG_ERR_OK;
     }
-    if (len == 6 && strncmp(word, "bearer", len) == 0) {
-        (void)snprintf(bearer, sizeof bearer, "Bearer %s", value);
-        return add_header(connect, "Authorization", 13, bearer, error);
-    }
+    if (len == 6 && strncmp(word, "bearer", len) == 0)
+        return add_bearer(connect, value, error);
     if (len == 6 && strncmp(word, "origin", len) == 0)
         return add_header(connect, "Origin", 6, value, error);
     if (len == 6 && strncmp(word, "header", len) == 0 && strchr(value, ':') != NULL) {

@@ -1,8 +1,9 @@
 -- A chat with a model behind an OpenAI-compatible API: answers stream, and each connection remembers what was
 -- said.
 --
--- Run: tidegate run examples/chat --set options.base_url=https://api.openai.com/v1
---        --set options.model=gpt-4o-mini      (and TIDEGATE_OPTIONS_API_KEY=… in the environment)
+-- Run: TIDEGATE_OPTIONS_API_KEY=… tidegate run examples/chat
+--   --set options.base_url=https://api.openai.com/v1 --set options.model=gpt-4o-mini
+--
 -- try: --agent assistant "Hello"
 local agent = require "tidegate.agent"
 local tide = require "tidegate"

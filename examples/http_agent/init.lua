@@ -1,6 +1,7 @@
 -- An agent that is a web service of its own, here agent.py: the gate knows who asks, the agent answers.
 --
--- Run: python3 examples/http_agent/agent.py, and in another terminal tidegate run examples/http_agent
+-- Run: python3 examples/http_agent/agent.py
+-- Run: tidegate run examples/http_agent
 --
 -- try: --bearer demo-key --agent words "the cat and the dog and the bird"
 local tide = require "tidegate"

@@ -1,5 +1,5 @@
 -- Run: tidegate run examples/multi_agent --set options.search_url=http://127.0.0.1:9400
--- Try: tidegate connect ws://127.0.0.1:8080 --bearer demo-key --agent supervisor "tides"
+-- try: --bearer demo-key --agent supervisor "tides"
 --
 -- A supervisor that asks two agents at once, joins what they found, and hands the rest over to a third. The
 -- search engine is a service that may be missing: connections are degraded then, and get well by themselves.

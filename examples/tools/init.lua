@@ -1,7 +1,8 @@
 -- A model that may call two functions of this policy: it calculates and counts words, which models do badly.
 --
--- Run: tidegate run examples/tools --set options.base_url=https://api.openai.com/v1
---        --set options.model=gpt-4o-mini      (and TIDEGATE_OPTIONS_API_KEY=… in the environment)
+-- Run: TIDEGATE_OPTIONS_API_KEY=… tidegate run examples/tools
+--   --set options.base_url=https://api.openai.com/v1 --set options.model=gpt-4o-mini
+--
 -- try: --agent assistant "What is 17 * (3 + 4)?"
 local agent = require "tidegate.agent"
 local calculator = require "calculator"

@@ -46,6 +46,21 @@ class Repl(FolderTest):
         self.assertEqual(out[1:7], ["2", '"ada"', '{"a":1}', '{"count":3}', '{"user_id":"ada"}', "true"])
         self.assertEqual([json.loads(line)["i"] for line in out[8:10]], [1, 2])
 
+    def test_options_come_from_the_environment_too_and_the_policy_that_is_named_wins(self):
+        typed = self.write("typed", "= tide.options.key, policy.agents.echo ~= nil\n")
+        environment = {"TIDEGATE_OPTIONS_KEY": "k-1", "TIDEGATE_POLICY": str(ROOT / "examples/plain")}
+        with typed.open() as stdin:
+            done = tidegate("repl", HELLO, stdin=stdin, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.splitlines()[1:], ['"k-1"', "true"])
+
+    def test_a_long_token_arrives_whole(self):
+        policy = self.policy(
+            "return { authenticate = function(_, sent) return { user_id = tostring(#sent.bearer) } end }"
+        )
+        out = self.type(policy, "= conn.user_id", args=("--bearer", "t" * 3000)).stdout
+        self.assertEqual(out.splitlines()[1:], ['"3000"'])
+
     def test_lua_that_fails_or_never_ends_is_told_and_the_rest_goes_on(self):
         done = self.type(
             HELLO,

@@ -182,7 +182,8 @@ local function findings(text)
   scan({
     loaded = true, folder = false, has_origins = false, declared = {}, given = {}, fields = {},
     modules = { [""] = { path = "p.lua", text = text, used = true } },
-    hooks = hooks, agents = { one = { path = "p.lua", line = 0 }, two = { path = "p.lua", line = 0 } },
+    hooks = hooks, services = {},
+    agents = { one = { path = "p.lua", line = 0 }, two = { path = "p.lua", line = 0 } },
     signatures = { route = { "conn", "message" }, agent = { "run", "input" } },
   }, {
     globals = setmetatable({}, { __index = _G }), require = function() error "none" end,
