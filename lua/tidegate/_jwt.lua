@@ -17,9 +17,8 @@ local REFRESH, REFRESH_MIN = 600, 60
 local MAX_STALE = 86400
 local CLAIMS_MAX = 65536
 
---- Every option of a verifier, and the kind of its value.
-local verifier_options = {
-  keys = "keys",
+--- What makes a token good, and the kind of each value: for every verifier.
+local rule_options = {
   algorithms = "algorithms",
   issuer = "text",
   audience = "audience",
@@ -31,20 +30,16 @@ local verifier_options = {
   max_bytes = "size",
 }
 
+local function with_rules(options)
+  for name, kind in pairs(rule_options) do
+    options[name] = kind
+  end
+  return options
+end
+
+local verifier_options = with_rules({ keys = "keys" })
 --- Of jwt.oidc: keys and their algorithms come from the provider.
-local oidc_options = {
-  issuer = "text",
-  audience = "audience",
-  algorithms = "algorithms",
-  typ = "text",
-  require_exp = "boolean",
-  require_sub = "boolean",
-  leeway = "leeway",
-  max_age = "seconds",
-  max_bytes = "size",
-  refresh = "refresh",
-  max_stale = "seconds",
-}
+local oidc_options = with_rules({ refresh = "refresh", max_stale = "seconds" })
 
 local sign_options = {
   key = "keys",

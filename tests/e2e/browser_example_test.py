@@ -6,14 +6,12 @@ The page is the file as it is; a script behind it plays the person. It may ask t
 
 import asyncio
 import contextlib
-import http.server
 import json
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 
-from browser_test import CHROMIUM, PATIENCE, dump_dom
+from browsers import CHROMIUM, Pages, dump_dom
 from harness import DEADLINE, ROOT, ServerTest
 
 EXAMPLE = ROOT / "examples/browser"
@@ -56,64 +54,30 @@ await tell("/report", JSON.stringify(report));
 """
 
 
-class Site:
+class Site(Pages):
     """The example's page with a person behind it, and whom that one tells."""
 
     def __init__(self, errands):
         """errands: path to an async function, which is done before the person goes on."""
         self.errands = errands
-        self.script = ""
+        self.person = ""  # a script
         self.report = None
-        self.finished = threading.Event()
-        site, loop = self, asyncio.get_running_loop()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self, kind, text):
-                body = text.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):  # the browser may have gone
-                    self.wfile.write(body)
-
-            def do_GET(self):
-                if self.path == "/":
-                    self.answer("text/html; charset=utf-8", site.page())
-                elif self.path == "/person.js":
-                    self.answer("text/javascript", site.script)
-                elif self.path == "/wait.js":  # the page is not loaded before its person is done
-                    site.finished.wait(PATIENCE)
-                    self.answer("text/javascript", "// done")
-                else:
-                    self.answer("text/plain", "")
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-                if self.path == "/report":
-                    site.report = json.loads(body)
-                    site.finished.set()
-                else:
-                    errand = site.errands[self.path]()
-                    asyncio.run_coroutine_threadsafe(errand, loop).result(DEADLINE)
-                self.answer("text/plain", "")
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._loop = asyncio.get_running_loop()
+        super().__init__()
 
     def page(self):
         scripts = "".join(f'<script src="{self.origin}/{name}.js"></script>\n' for name in ("person", "wait"))
         return (EXAMPLE / "index.html").read_text().replace("</html>", scripts + "</html>")
 
-    def close(self):
-        self.finished.set()
-        self._server.shutdown()
-        self._server.server_close()
+    def script(self, name):
+        return self.person
+
+    def take(self, path, body):
+        if path == "/report":
+            self.report = json.loads(body)
+            self.finished.set()
+        else:
+            asyncio.run_coroutine_threadsafe(self.errands[path](), self._loop).result(DEADLINE)
 
 
 class Network:
@@ -163,7 +127,7 @@ class BrowserExample(ServerTest):
         """What the person reports after the story, which is JavaScript."""
         site = Site(errands or {})
         self.addCleanup(site.close)
-        site.script = PERSON % {
+        site.person = PERSON % {
             "origin": json.dumps(site.origin), "url": json.dumps(url), "story": story,
             "deadline": int(3 * DEADLINE * 1000),
         }

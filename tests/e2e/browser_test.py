@@ -6,24 +6,18 @@ Chromium (Debian package `chromium`).
 """
 
 import asyncio
-import contextlib
 import html
-import http.server
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
 import unittest
 from pathlib import Path
 
-from harness import DEADLINE, ROOT, ServerTest, clean_environment, open_policy
+from browsers import CHROMIUM, Pages, dump_dom
+from harness import ROOT, ServerTest, open_policy
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 6 * DEADLINE  # a browser starts slowly on a busy machine
 POLICY = open_policy(
     """
     policy.agents = {
@@ -65,70 +59,18 @@ socket.onclose = (close) => {
 """
 
 
-class Site:
+class Site(Pages):
     """The page, under an origin of its own."""
 
     def __init__(self):
         self.url = None  # of the WebSocket
-        self.finished = threading.Event()
-        site = self
+        super().__init__()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self, kind, text):
-                body = text.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):  # the browser may have gone
-                    self.wfile.write(body)
+    def page(self):
+        return PAGE % {"url": json.dumps(self.url)}
 
-            def do_GET(self):
-                if self.path == "/":
-                    self.answer("text/html; charset=utf-8", PAGE % {"url": json.dumps(site.url)})
-                elif self.path == "/wait.js":
-                    site.finished.wait(PATIENCE)
-                    self.answer("text/javascript", "// done")
-                else:
-                    self.answer("text/plain", "")
-
-            def do_POST(self):
-                site.finished.set()
-                self.answer("text/plain", "")
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
+    def take(self, path, body):
         self.finished.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def dump_dom(address, *flags):
-    """What the page at `address` has become when it is loaded."""
-    with tempfile.TemporaryDirectory(prefix="tidegate-chromium-", ignore_cleanup_errors=True) as profile:
-        process = subprocess.Popen(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             "--disable-default-apps", "--disable-extensions", "--disable-breakpad", "--disable-crash-reporter",
-             "--disable-dev-shm-usage", "--no-proxy-server",
-             f"--user-data-dir={profile}", f"--timeout={int(PATIENCE * 1000)}", "--dump-dom", *flags, address],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="replace", env=clean_environment({"HOME": profile}), start_new_session=True,
-        )
-        try:
-            out, errors = process.communicate(timeout=PATIENCE + DEADLINE)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its helpers, too
-        assert process.returncode == 0, errors
-        return out
 
 
 @unittest.skipUnless(CHROMIUM, "there is no browser: install the Debian package chromium")
