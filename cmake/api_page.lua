@@ -208,7 +208,7 @@ end
 
 -- "tide.send" -> "hooks, agents, timers", of every call of tg_api_contexts with a constant name.
 local function contexts_of_core()
-  local all = read_all("core/script/call.h"):match "TG_IN_CALL = ([^\n]+)"
+  local all = read_all("core/script/call/call.h"):match "TG_IN_CALL = ([^\n]+)"
   local contexts = {}
   local find = assert(io.popen(("cd '%s' && find core/script -name '*.c'"):format(root)))
   for path in find:lines() do

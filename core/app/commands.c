@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/check_options.h"
-#include "app/connect.h"
-#include "app/ctl_options.h"
+#include "app/check/check_options.h"
+#include "app/connect/connect.h"
+#include "app/ctl/ctl_options.h"
 #include "app/help.h"
-#include "app/repl_options.h"
+#include "app/repl/repl_options.h"
 #include "app/run_options.h"
-#include "app/test_options.h"
+#include "app/test/test_options.h"
 #include "base/suggest.h"
 
 #define COMMANDS_MAX 16

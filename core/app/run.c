@@ -7,7 +7,7 @@
 #include "app/commands.h"
 #include "app/config_sources.h"
 #include "app/run_options.h"
-#include "app/server.h"
+#include "app/server/server.h"
 #include "base/log.h"
 
 /* Every connection is a descriptor: take what the system allows without asking. */

@@ -10,7 +10,7 @@
 #include "proto/deflate.h"
 #include "proto/http.h"
 #include "proto/websocket.h"
-#include "script/version.h"
+#include "script/policy/version.h"
 
 const char *tg_build_text(void)
 {

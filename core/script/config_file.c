@@ -17,11 +17,11 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "script/call.h"
-#include "script/generation_internal.h"
-#include "script/lines.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/call/call.h"
+#include "script/policy/generation_internal.h"
+#include "script/policy/lines.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define FILE_BYTES_MAX ((size_t)1 << 20)
 #define STATE_BYTES_MAX ((size_t)16 << 20)

@@ -10,10 +10,10 @@
 #include "script/api/api.h"
 #include "script/api/conn.h"
 #include "script/api/json.h"
-#include "script/call.h"
+#include "script/call/call.h"
 #include "script/host_internal.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define VALUE_SIZE 256
 

@@ -15,8 +15,8 @@
 #include "base/memory.h"
 #include "script/api/timer.h"
 #include "script/host_internal.h"
-#include "script/migrate.h"
-#include "script/rebuild.h"
+#include "script/policy/migrate.h"
+#include "script/policy/rebuild.h"
 
 static void on_reap(struct tg_timer *timer);
 

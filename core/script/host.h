@@ -14,8 +14,8 @@
 #include "agent/run.h"
 #include "base/error.h"
 #include "connection/hooks.h"
-#include "script/generation.h"
-#include "script/source.h"
+#include "script/policy/generation.h"
+#include "script/policy/source.h"
 
 struct tg_host;
 

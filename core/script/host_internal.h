@@ -5,7 +5,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "net/timer.h"
-#include "script/call.h"
+#include "script/call/call.h"
 #include "script/host.h"
 
 struct tg_host {

@@ -17,7 +17,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "script/kv.h"
+#include "script/kv/kv.h"
 
 #define TICKET_BYTES 32
 #define AFTERLIFE_MS 600000

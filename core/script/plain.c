@@ -17,8 +17,8 @@
 
 #include "script/api/api.h"
 #include "script/api/json_marks.h"
-#include "script/path.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
+#include "script/policy/path.h"
 
 #define DEPTH_MAX 32
 /* Beyond this a table grows as it is filled: hints come from the table's own size. */

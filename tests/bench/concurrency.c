@@ -15,10 +15,10 @@
 #include <lua.h>
 #include <uv.h>
 
-#include "script/call.h"
-#include "script/generation.h"
-#include "script/kv.h"
-#include "script/source.h"
+#include "script/call/call.h"
+#include "script/kv/kv.h"
+#include "script/policy/generation.h"
+#include "script/policy/source.h"
 
 static const char policy[] =
     "local tide, time, kv = require 'tidegate', require 'tidegate.time', require 'tidegate.kv'\n"

@@ -20,8 +20,8 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "script/call.h"
-#include "script/generation.h"
+#include "script/call/call.h"
+#include "script/policy/generation.h"
 
 enum variant { CALL, CPU, WALL, METRICS, VARIANTS };
 static const char *const variant_names[VARIANTS] = {"call", "cpu", "wall", "metrics"};

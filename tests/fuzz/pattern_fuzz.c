@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "script/pattern.h"
+#include "script/sandbox/pattern.h"
 
 /* Looks at the budget before time is up: enough for all that is not hostile. */
 #define LOOKS_MAX 5

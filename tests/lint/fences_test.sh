@@ -32,8 +32,8 @@ one() {
     expect "$@"
 }
 
-one 0 core/app/run.c '#include "script/call.h"'
-one 0 core/script/call.c '#include "agent/run.h"'
+one 0 core/app/run.c '#include "script/call/call.h"'
+one 0 core/script/host.c '#include "agent/run.h"'
 one 0 core/connection/inbox.c '#include "proto/http.h"'
 one 0 core/ops/admin.c '#include "net/stream.h"'
 one 0 core/script/api/conn.c '#include <lua.h>'
@@ -54,10 +54,10 @@ one 1 core/agent/run.h '  #  include "script/call.h"'
 one 1 core/ops/admin.c '#include "connection/state.h"'
 one 1 core/ops/config.c '#include "script/config_file.h"'
 one 1 core/connection/state.c '#include "ops/health.h"'
-one 1 core/script/call.c '#include "app/server.h"'
+one 1 core/script/host.c '#include "app/server/server.h"'
 one 1 core/app/run.c '#include <lua.h>'
 one 1 core/connection/hooks.h '#include <lauxlib.h>'
-one 1 core/script/call.c '#include <uv.h>'
+one 1 core/script/host.c '#include <uv.h>'
 one 1 core/net/http_fetch.c '#include <curl/curl.h>'
 one 1 core/proto/upgrade.c '#include <mbedtls/sha1.h>'
 one 1 core/base/mac.c '#include <mbedtls/md.h>'

@@ -15,7 +15,7 @@
 
 #include "script/api/crypto.h"
 #include "script/api/json.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
 
 static long allocations_left = -1;
 static char last_error[1024];

@@ -11,8 +11,8 @@
 
 #include <uv.h>
 
-#include "script/call.h"
-#include "script/generation.h"
+#include "script/call/call.h"
+#include "script/policy/generation.h"
 
 struct script_fixture {
     char dir[64]; /* removed at the end */

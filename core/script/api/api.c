@@ -11,9 +11,9 @@
 #include "base/suggest.h"
 #include "connection/hub.h"
 #include "proto/websocket.h"
-#include "script/generation.h"
-#include "script/path.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
+#include "script/policy/generation.h"
+#include "script/policy/path.h"
 
 static char classes_key; /* registry: name of a class -> { metatable, its methods' key, fields } */
 enum { CLASS_METATABLE = 1, CLASS_METHODS, CLASS_FIELDS };

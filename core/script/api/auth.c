@@ -11,8 +11,8 @@
 #include "script/api/api.h"
 #include "script/api/flight.h"
 #include "script/api/tide.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define OUR_FILES "@tidegate/_auth"
 

@@ -7,8 +7,8 @@
 #include <lua.h>
 
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/closing.h"
+#include "script/call/call.h"
+#include "script/hooks/closing.h"
 #include "script/host_internal.h"
 
 static void cancel_closing(struct tg_call *call, void *wait)

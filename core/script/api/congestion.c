@@ -10,8 +10,8 @@
 #include "base/memory.h"
 #include "connection/connection.h"
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/coroutine.h"
+#include "script/call/call.h"
+#include "script/call/coroutine.h"
 
 struct room_wait {
     struct tg_drain_waiter waiter;

@@ -23,9 +23,9 @@
 #include "script/api/json.h"
 #include "script/api/services.h"
 #include "script/api/session.h"
-#include "script/credentials.h"
+#include "script/hooks/credentials.h"
+#include "script/hooks/view.h"
 #include "script/plain.h"
-#include "script/view.h"
 
 static char metatable_key;
 static char objects_key; /* serial -> userdata, weak values */

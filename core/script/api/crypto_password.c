@@ -22,7 +22,7 @@
 #include "base/password.h"
 #include "base/random.h"
 #include "script/api/api.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 #define SCHEME "pbkdf2-sha256"
 #define SLICE 4096

@@ -16,7 +16,7 @@
 
 #include "base/memory.h"
 #include "script/api/api.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 #define WAIT_SECONDS_MAX 60.0
 

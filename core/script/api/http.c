@@ -14,8 +14,8 @@
 #include "script/api/api.h"
 #include "script/api/http_response.h"
 #include "script/api/json.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define FILE_NAME "tidegate/_http.lua"
 #define HEADERS_MAX 100

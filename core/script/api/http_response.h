@@ -20,7 +20,7 @@
 #include "net/http_client.h"
 #include "proto/event_stream.h"
 #include "proto/line_splitter.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 struct lua_State;
 

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "script/api/http_response.h"
-#include "script/generation.h"
+#include "script/policy/generation.h"
 
 #define CANCELLED TG_FETCH_OUTCOMES /* the row of the metrics behind the outcomes */
 

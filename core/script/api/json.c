@@ -6,7 +6,7 @@
 
 #include "base/json_reader.h"
 #include "script/api/json_marks.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
 
 /* Kept between uses up to this size. */
 #define SCRATCH_KEEP_BYTES ((size_t)64 << 10)

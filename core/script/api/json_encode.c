@@ -21,8 +21,8 @@
 #include "base/utf8.h"
 #include "script/api/api.h"
 #include "script/api/json_marks.h"
-#include "script/path.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
+#include "script/policy/path.h"
 
 #define DEPTH_MAX 64
 /* A list with at most this many slots may have any holes. */

@@ -17,8 +17,8 @@
 #include "script/api/flight.h"
 #include "script/api/json.h"
 #include "script/api/jwt_keys.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define FILE_NAME "tidegate/_jwt.lua"
 #define OUR_FILES "@tidegate/_jw"

@@ -18,8 +18,8 @@
 #include "base/memory.h"
 #include "proto/jwt_key.h"
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/generation.h"
+#include "script/call/call.h"
+#include "script/policy/generation.h"
 
 #define KEYS_MAX 200
 #define TEXT_BYTES_MAX ((size_t)1 << 20)

@@ -17,10 +17,10 @@
 
 #include "script/api/api.h"
 #include "script/api/json.h"
-#include "script/call.h"
-#include "script/kv.h"
+#include "script/call/call.h"
+#include "script/hooks/view.h"
+#include "script/kv/kv.h"
 #include "script/plain.h"
-#include "script/view.h"
 
 #define OWN_MEMORY ((size_t)1 << 20)
 #define OWN_VALUE_MAX ((size_t)64 << 10)

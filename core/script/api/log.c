@@ -19,8 +19,8 @@
 #include "connection/connection.h"
 #include "connection/redact.h"
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/view.h"
+#include "script/call/call.h"
+#include "script/hooks/view.h"
 
 #define FIELDS_MAX 16
 #define CORE_FIELDS 4 /* policy, message, id, run */

@@ -8,8 +8,8 @@
 #include <lua.h>
 
 #include "script/api/json_marks.h"
-#include "script/generation.h"
-#include "script/view.h"
+#include "script/hooks/view.h"
+#include "script/policy/generation.h"
 
 static void push_value(lua_State *L, const struct tg_script_option *option)
 {

@@ -13,10 +13,10 @@
 #include "script/api/api.h"
 #include "script/api/closing.h"
 #include "script/api/json.h"
-#include "script/call.h"
-#include "script/closing.h"
-#include "script/generation.h"
+#include "script/call/call.h"
+#include "script/hooks/closing.h"
 #include "script/passes.h"
+#include "script/policy/generation.h"
 
 #define TOKEN_TTL_SECONDS_MAX 315360000.0 /* ten years */
 

@@ -11,12 +11,12 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "script/agents.h"
 #include "script/api/api.h"
 #include "script/api/congestion.h"
 #include "script/api/conn.h"
 #include "script/api/run_call.h"
 #include "script/api/run_tool.h"
+#include "script/hooks/agents.h"
 
 static char metatable_key;
 static char methods_key;

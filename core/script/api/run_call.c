@@ -16,13 +16,13 @@
 #include <lua.h>
 
 #include "connection/connection.h"
-#include "script/agents.h"
 #include "script/api/api.h"
 #include "script/api/json.h"
 #include "script/api/run.h"
 #include "script/api/tide.h"
-#include "script/call.h"
-#include "script/hook_results.h"
+#include "script/call/call.h"
+#include "script/hooks/agents.h"
+#include "script/hooks/hook_results.h"
 #include "script/plain.h"
 
 #define CODE_SIZE 65

@@ -16,13 +16,13 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "script/agents.h"
 #include "script/api/api.h"
 #include "script/api/congestion.h"
 #include "script/api/json.h"
 #include "script/api/run.h"
 #include "script/api/tide.h"
-#include "script/sandbox.h"
+#include "script/hooks/agents.h"
+#include "script/sandbox/sandbox.h"
 
 #define TOOL_NAME_BYTES_MAX 128
 #define OPEN_CALLS_MAX 256

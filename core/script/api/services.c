@@ -10,11 +10,11 @@
 #include "script/api/api.h"
 #include "script/api/conn.h"
 #include "script/api/json.h"
-#include "script/generation.h"
-#include "script/loader.h"
+#include "script/hooks/view.h"
 #include "script/plain.h"
-#include "script/sandbox.h"
-#include "script/view.h"
+#include "script/policy/generation.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 #define FOUND_BYTES_MAX ((size_t)64 << 10)
 #define CHECK_SECONDS_MAX 5.0

@@ -15,9 +15,9 @@
 #include "script/api/api.h"
 #include "script/api/conn.h"
 #include "script/api/json.h"
-#include "script/call.h"
+#include "script/call/call.h"
+#include "script/hooks/view.h"
 #include "script/plain.h"
-#include "script/view.h"
 
 static char touched_key; /* coroutine -> { conn -> true } */
 

@@ -14,9 +14,9 @@
 #include "base/memory.h"
 #include "script/api/api.h"
 #include "script/api/task_internal.h"
-#include "script/call.h"
-#include "script/loader.h"
-#include "script/sandbox.h"
+#include "script/call/call.h"
+#include "script/policy/loader.h"
+#include "script/sandbox/sandbox.h"
 
 static char metatable_key;
 static char methods_key;

@@ -13,7 +13,7 @@
 
 #include "script/api/api.h"
 #include "script/api/task_internal.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 /* Its environment is the table of tasks by the script's keys. */
 struct tg_task_group {

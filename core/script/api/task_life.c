@@ -21,7 +21,7 @@
 #include "script/api/api.h"
 #include "script/api/task.h"
 #include "script/api/task_internal.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 #define UNHEARD_MAX 16 /* of one call; the oldest is logged when there are more */
 

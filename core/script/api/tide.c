@@ -20,10 +20,10 @@
 #include "script/api/json.h"
 #include "script/api/options.h"
 #include "script/api/task.h"
-#include "script/call.h"
+#include "script/call/call.h"
+#include "script/hooks/view.h"
 #include "script/host_internal.h"
 #include "script/plain.h"
-#include "script/view.h"
 
 #define COPY_BYTES_MAX ((size_t)2 << 20)
 

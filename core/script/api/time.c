@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "script/api/api.h"
-#include "script/call.h"
+#include "script/call/call.h"
 
 #define SLEEP_SECONDS_MAX 86400.0
 

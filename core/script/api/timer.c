@@ -19,8 +19,8 @@
 
 #include "base/log.h"
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/hooks_internal.h"
+#include "script/call/call.h"
+#include "script/hooks/hooks_internal.h"
 
 #define TIMERS_MAX 1000
 #define SECONDS_MAX 31536000.0

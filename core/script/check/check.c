@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "script/check/facts.h"
 #include "script/check/scan.h"
-#include "script/source.h"
+#include "script/policy/source.h"
 
 static void add_name(void *ctx, const char *name)
 {

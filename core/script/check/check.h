@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "script/check/findings.h"
-#include "script/generation.h"
+#include "script/policy/generation.h"
 
 struct tg_check_names {
     char **names; /* owned */

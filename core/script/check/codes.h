@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "script/mistakes.h"
+#include "script/policy/mistakes.h"
 
 struct tg_check_code {
     const char *code;

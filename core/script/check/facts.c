@@ -4,10 +4,10 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "script/call.h"
-#include "script/generation.h"
-#include "script/options.h"
+#include "script/call/call.h"
 #include "script/plain.h"
+#include "script/policy/generation.h"
+#include "script/policy/options.h"
 
 #define FACTS_BYTES_MAX ((size_t)4 << 20)
 

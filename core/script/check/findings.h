@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "script/mistakes.h"
+#include "script/policy/mistakes.h"
 
 struct tg_findings {
     struct tg_finding *rows; /* owned, as are their strings */

@@ -14,15 +14,15 @@
 #include "base/memory.h"
 #include "base/suggest.h"
 #include "script/api/api.h"
-#include "script/call.h"
-#include "script/credentials.h"
-#include "script/generation_internal.h"
-#include "script/library.h"
-#include "script/lines.h"
-#include "script/loader.h"
+#include "script/call/call.h"
+#include "script/hooks/credentials.h"
 #include "script/plain.h"
-#include "script/policy_check.h"
-#include "script/sandbox.h"
+#include "script/policy/generation_internal.h"
+#include "script/policy/library.h"
+#include "script/policy/lines.h"
+#include "script/policy/loader.h"
+#include "script/policy/policy_check.h"
+#include "script/sandbox/sandbox.h"
 
 #define TEXT_SIZE 1024
 #define NAMES_MAX 512

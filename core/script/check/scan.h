@@ -10,8 +10,8 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "script/generation.h"
-#include "script/mistakes.h"
+#include "script/policy/generation.h"
+#include "script/policy/mistakes.h"
 
 struct tg_scan {
     const struct tg_script_env *env; /* borrowed; options and their count count */

@@ -15,7 +15,7 @@
 #include "connection/connection.h"
 #include "net/http_client.h"
 #include "script/config_file.h"
-#include "script/source.h"
+#include "script/policy/source.h"
 
 struct tg_sim;
 

@@ -12,9 +12,9 @@
 #include <lualib.h>
 
 #include "script/api/json.h"
-#include "script/call.h"
-#include "script/generation_internal.h"
-#include "script/loader.h"
+#include "script/call/call.h"
+#include "script/policy/generation_internal.h"
+#include "script/policy/loader.h"
 #include "script/testing/native.h"
 
 struct run {

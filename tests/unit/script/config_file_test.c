@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "script/config_file.h"
-#include "script/lines.h"
+#include "script/policy/lines.h"
 #include "support/script_fixture.h"
 
 static struct script_fixture fx;
