@@ -3,6 +3,9 @@
 
 #include "base/clock.h"
 
+/* Head and a short piece of text: one block of memory in place of four, each twice the one before. */
+#define USUAL_SIZE 512
+
 static const char *const event_names[] = {
     [TG_EVENT_STARTED] = "agent_started",
     [TG_EVENT_THINKING] = "agent_thinking",
@@ -21,6 +24,7 @@ void tg_event_begin(struct tg_event_writer *event, enum tg_event type, struct tg
     tg_clock_rfc3339(tg_clock_wall_ms(), timestamp);
     event->body = TG_BUFFER_INIT;
     event->w = tg_json_writer_on(&event->body);
+    event->w.failed = tg_buffer_reserve(&event->body, USUAL_SIZE) == NULL;
     struct tg_json_writer *w = &event->w;
     tg_json_begin_object(w);
     tg_json_member_str(w, "type", event_names[type]);

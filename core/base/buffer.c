@@ -39,38 +39,18 @@ void tg_buffer_fini(struct tg_buffer *buffer)
     *buffer = TG_BUFFER_INIT;
 }
 
-uint8_t *tg_buffer_reserve(struct tg_buffer *buffer, size_t len)
+uint8_t *tg__buffer_make_room(struct tg_buffer *buffer, size_t len)
 {
     if (len > SIZE_MAX - buffer->len)
         return NULL;
     size_t needed = buffer->len + len;
-    if (buffer->capacity == 0 || buffer->capacity - buffer->start < needed) {
-        if (buffer->len < buffer->start && needed <= buffer->capacity) {
-            memmove(buffer->data, buffer->data + buffer->start, buffer->len);
-            buffer->start = 0;
-        } else if (!grow(buffer, needed)) {
-            return NULL;
-        }
+    if (buffer->len < buffer->start && needed <= buffer->capacity) {
+        memmove(buffer->data, buffer->data + buffer->start, buffer->len);
+        buffer->start = 0;
+    } else if (!grow(buffer, needed)) {
+        return NULL;
     }
     return buffer->data + buffer->start + buffer->len;
-}
-
-void tg_buffer_commit(struct tg_buffer *buffer, size_t len)
-{
-    assert(len <= buffer->capacity - buffer->start - buffer->len);
-    buffer->len += len;
-}
-
-enum tg_err tg_buffer_append(struct tg_buffer *buffer, const void *data, size_t len)
-{
-    if (len == 0)
-        return TG_ERR_OK;
-    uint8_t *room = tg_buffer_reserve(buffer, len);
-    if (room == NULL)
-        return TG_ERR_NOMEM;
-    memcpy(room, data, len);
-    tg_buffer_commit(buffer, len);
-    return TG_ERR_OK;
 }
 
 enum tg_err tg_buffer_append_str(struct tg_buffer *buffer, const char *text)

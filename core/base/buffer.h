@@ -6,8 +6,10 @@
 #ifndef TG_BASE_BUFFER_H
 #define TG_BASE_BUFFER_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -28,13 +30,40 @@ static inline uint8_t *tg_buffer_head(const struct tg_buffer *buffer)
     return buffer->len == 0 ? NULL : buffer->data + buffer->start;
 }
 
+/* As tg_buffer_reserve, where the block is too small. */
+TG_MUST uint8_t *tg__buffer_make_room(struct tg_buffer *buffer, size_t len);
+
 /* Makes room for `len` more bytes and returns where they go (then tg_buffer_commit), or NULL when
- * memory is out; the content is untouched then. */
-TG_MUST uint8_t *tg_buffer_reserve(struct tg_buffer *buffer, size_t len);
-void tg_buffer_commit(struct tg_buffer *buffer, size_t len);
+ * memory is out; the content is untouched then. In the header, like what follows: an event is some
+ * sixty short appends, and their calls cost more than their bytes. */
+TG_MUST static inline uint8_t *tg_buffer_reserve(struct tg_buffer *buffer, size_t len)
+{
+    /* Never less than 0, as start + len <= capacity. */
+    if (buffer->capacity != 0 && buffer->capacity - buffer->start - buffer->len >= len)
+        return buffer->data + buffer->start + buffer->len;
+    return tg__buffer_make_room(buffer, len);
+}
+
+static inline void tg_buffer_commit(struct tg_buffer *buffer, size_t len)
+{
+    assert(len <= buffer->capacity - buffer->start - buffer->len);
+    buffer->len += len;
+}
 
 /* TG_ERR_NOMEM leaves the buffer as it was. */
-TG_MUST enum tg_err tg_buffer_append(struct tg_buffer *buffer, const void *data, size_t len);
+TG_MUST static inline enum tg_err tg_buffer_append(struct tg_buffer *buffer, const void *data,
+                                                   size_t len)
+{
+    if (len == 0)
+        return TG_ERR_OK;
+    uint8_t *room = tg_buffer_reserve(buffer, len);
+    if (room == NULL)
+        return TG_ERR_NOMEM;
+    memcpy(room, data, len);
+    tg_buffer_commit(buffer, len);
+    return TG_ERR_OK;
+}
+
 TG_MUST enum tg_err tg_buffer_append_str(struct tg_buffer *buffer, const char *text);
 TG_MUST enum tg_err tg_buffer_printf(struct tg_buffer *buffer, const char *format, ...)
     TG_PRINTF(2, 3);

@@ -6,13 +6,13 @@
 #include "base/json_writer.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_plain.h"
 #include "base/utf8.h"
 
 #define DEPTH_MAX 32
@@ -24,9 +24,21 @@ static void put(struct tg_json_writer *w, const void *data, size_t len)
         w->failed = true;
 }
 
+/* Room for `len` bytes, or NULL after a failure. */
+static uint8_t *room_for(struct tg_json_writer *w, size_t len)
+{
+    uint8_t *room = w->failed ? NULL : tg_buffer_reserve(w->out, len);
+    w->failed = room == NULL;
+    return room;
+}
+
 static void put_char(struct tg_json_writer *w, char c)
 {
-    put(w, &c, 1);
+    uint8_t *room = room_for(w, 1);
+    if (room == NULL)
+        return;
+    *room = (uint8_t)c;
+    tg_buffer_commit(w->out, 1);
 }
 
 /* The comma before an item, unless it is the first one or the value of a key. */
@@ -65,11 +77,6 @@ static void end(struct tg_json_writer *w, char bracket)
     put_char(w, bracket);
 }
 
-static bool is_plain(uint8_t byte)
-{
-    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
-}
-
 /* Writes the escape of one ASCII byte that is not plain. */
 static void put_escape(struct tg_json_writer *w, uint8_t byte)
 {
@@ -82,9 +89,9 @@ static void put_escape(struct tg_json_writer *w, uint8_t byte)
     put(w, text, (size_t)len);
 }
 
-static void put_string(struct tg_json_writer *w, const char *data, size_t len)
+/* The rest of a string that is not plain all through, with its closing quote. */
+static void put_rest(struct tg_json_writer *w, const char *data, size_t len)
 {
-    put_char(w, '"');
     size_t at = 0;
     while (at < len && !w->failed) {
         size_t from = at;
@@ -92,7 +99,7 @@ static void put_string(struct tg_json_writer *w, const char *data, size_t len)
         /* As long as possible without a change, in one piece. */
         while (at < len && character > 0) {
             uint32_t codepoint;
-            if (is_plain((uint8_t)data[at]))
+            if (tg_json_is_plain((uint8_t)data[at]))
                 character = 1;
             else if ((uint8_t)data[at] < 0x80)
                 character = 0;
@@ -110,6 +117,33 @@ static void put_string(struct tg_json_writer *w, const char *data, size_t len)
         at++;
     }
     put_char(w, '"');
+}
+
+static void put_string(struct tg_json_writer *w, const char *data, size_t len)
+{
+    size_t plain = tg_json_plain_prefix(data, len);
+    uint8_t *room = room_for(w, plain + 2);
+    if (room == NULL)
+        return;
+    room[0] = '"';
+    memcpy(room + 1, data, plain);
+    room[plain + 1] = '"';
+    tg_buffer_commit(w->out, plain == len ? plain + 2 : plain + 1);
+    if (plain < len)
+        put_rest(w, data + plain, len - plain);
+}
+
+static void put_digits(struct tg_json_writer *w, bool negative, uint64_t value)
+{
+    char text[24];
+    char *at = text + sizeof text;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    if (negative)
+        *--at = '-';
+    tg_json_raw(w, at, (size_t)(text + sizeof text - at));
 }
 
 struct tg_json_writer tg_json_writer_on(struct tg_buffer *out)
@@ -144,7 +178,17 @@ void tg_json_end_array(struct tg_json_writer *w)
 
 void tg_json_key(struct tg_json_writer *w, const char *key)
 {
-    tg_json_keyn(w, key, strlen(key));
+    assert(w->failed || !w->after_key);
+    begin_item(w);
+    size_t len = strlen(key);
+    uint8_t *room = room_for(w, len + 3);
+    w->after_key = true;
+    if (room == NULL)
+        return;
+    room[0] = '"';
+    memcpy(room + 1, key, len);
+    memcpy(room + 1 + len, "\":", 2);
+    tg_buffer_commit(w->out, len + 3);
 }
 
 void tg_json_keyn(struct tg_json_writer *w, const char *key, size_t len)
@@ -172,16 +216,12 @@ void tg_json_strn(struct tg_json_writer *w, const char *data, size_t len)
 
 void tg_json_int(struct tg_json_writer *w, int64_t value)
 {
-    char text[24];
-    int len = snprintf(text, sizeof text, "%" PRId64, value);
-    tg_json_raw(w, text, (size_t)len);
+    put_digits(w, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void tg_json_uint(struct tg_json_writer *w, uint64_t value)
 {
-    char text[24];
-    int len = snprintf(text, sizeof text, "%" PRIu64, value);
-    tg_json_raw(w, text, (size_t)len);
+    put_digits(w, false, value);
 }
 
 void tg_json_real(struct tg_json_writer *w, double value)

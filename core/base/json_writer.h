@@ -32,7 +32,9 @@ void tg_json_begin_object(struct tg_json_writer *w);
 void tg_json_end_object(struct tg_json_writer *w);
 void tg_json_begin_array(struct tg_json_writer *w);
 void tg_json_end_array(struct tg_json_writer *w);
+/* A key of ours: it is written as it is, so it needs no escape. */
 void tg_json_key(struct tg_json_writer *w, const char *key);
+/* Any key. */
 void tg_json_keyn(struct tg_json_writer *w, const char *key, size_t len);
 void tg_json_str(struct tg_json_writer *w, const char *value); /* NULL writes null */
 void tg_json_strn(struct tg_json_writer *w, const char *data, size_t len);
