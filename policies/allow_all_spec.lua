@@ -23,6 +23,10 @@ describe("allow_all", function()
     end
   end)
 
+  it("does not load without a name for everybody", function()
+    assert.error_matches(function() host_on("127.0.0.1:8080", { user = "" }) end, "user: 1 to 256 bytes")
+  end)
+
   it("does so when that is forced, and says it", function()
     local host = host_on("0.0.0.0:8080", { force = true })
     assert.equal("guest", host:connect().user_id)

@@ -24,19 +24,22 @@ for id, key in pairs(tide.options.keys or {}) do
   if type(key) ~= "table" then
     error("options.keys." .. tostring(id) .. " is { user = …, sha256 = … }")
   end
-  keys[#keys + 1] = {
-    id = id,
-    user_id = key.user,
-    sha256 = key.sha256,
-    not_before = tonumber(key.not_before),
-    not_after = tonumber(key.not_after),
-  }
+  local made = tide.copy(key)
+  made.id, made.user_id, made.user = id, key.user, nil
+  for _, name in ipairs { "not_before", "not_after" } do
+    made[name] = tonumber(key[name]) or key[name] -- what is no number is refused below: it would never end
+  end
+  keys[#keys + 1] = made
 end
 if #keys == 0 then
   error("no key is configured: set options.keys.NAME.user, and options.keys.NAME.sha256 to the key's SHA-256")
 end
 
 local policy = {}
+
+policy.options = {
+  keys = { type = "table", required = true, description = "name to { user, sha256, not_before, not_after }" },
+}
 
 policy.authenticate = auth.revocable(auth.api_key{ keys = keys })
 

@@ -53,6 +53,11 @@ describe("api_key", function()
         { a = { user = "ada", sha256 = ONE, not_before = 5, not_after = 5 } },
         "not_before is not before not_after",
       },
+      -- What is not understood would be a key that never ends.
+      { { a = { user = "ada", sha256 = ONE, not_after = "never" } }, "must be a number, got string" },
+      { { a = { user = "ada", sha256 = ONE, not_after = "nan" } }, "not_after are unix seconds" },
+      { { a = { user = "ada", sha256 = ONE, not_after = "inf" } }, "not_after are unix seconds" },
+      { { a = { user = "ada", sha256 = ONE, not_atfer = 5 } }, 'there is no option "not_atfer"' },
     }
     for _, row in ipairs(rows) do
       assert.error_matches(function()

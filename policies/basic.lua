@@ -14,6 +14,7 @@ local auth = require "tidegate.auth"
 local policy = {}
 
 policy.options = {
+  users = { type = "table", required = true, secret = true, description = "user to a hash of the password" },
   attempts = { type = "number", default = 5, description = "wrong ones of an address, and of a user" },
   per = { type = "number", default = 60, description = "in so many seconds" },
 }

@@ -32,7 +32,13 @@ describe("basic", function()
     local function with(hash)
       return function() testing.host("basic.lua", { options = { users = { ada = hash } } }) end
     end
-    for _, hash in ipairs { "correct horse", "pbkdf2-sha256:1000:x", "md5:1:aa:bb" } do
+    local digest = ADA:match "[^:]+$"
+    local rows = {
+      "correct horse", "pbkdf2-sha256:1000:x", "md5:1:aa:bb", "pbkdf2-sha256:999:ZGVtbyBzYWx0IDEy:" .. digest,
+      "pbkdf2-sha256:10000001:ZGVtbyBzYWx0IDEy:" .. digest, "pbkdf2-sha256:1000:ZGVtbw:" .. digest,
+      "pbkdf2-sha256:1000:ZGVtbyBzYWx0IDEy:" .. digest:sub(1, -5), "pbkdf2-sha256:1000:ZGVtbyBzYWx0IDEy:",
+    }
+    for _, hash in ipairs(rows) do
       assert.error_matches(with(hash), "users: ada: a hash of crypto.password_hash expected")
     end
   end)

@@ -8,6 +8,9 @@ describe("bearer_keys", function()
 
   it("does not load without any key, so that nobody runs it open by accident", function()
     assert.error_matches(function() testing.host("bearer_keys.lua") end, "no key is configured")
+    assert.error_matches(function() host_with{ ada = "" } end, "ada: 1 to 256 visible ASCII characters")
+    assert.error_matches(function() host_with{ ada = "k 1" } end, "ada: 1 to 256 visible ASCII characters")
+    assert.error_matches(function() host_with{ ada = "k-1", bob = "k-1" } end, "two users have the same key")
   end)
 
   it("lets in who holds a key, as the user it belongs to", function()
@@ -23,6 +26,7 @@ describe("bearer_keys", function()
       { desc = "an unknown key", options = { bearer = "k-9" }, why = "unknown key" },
       { desc = "a user's name in place of a key", options = { bearer = "ada" }, why = "unknown key" },
       { desc = "another case", options = { bearer = "K-1" }, why = "unknown key" },
+      { desc = "a key that is too long", options = { bearer = ("k"):rep(300) }, why = "the key is too long" },
       { desc = "a key where none is looked for", options = { query = { key = "k-1" } }, why = "send a key" },
     }
     for _, row in ipairs(rows) do

@@ -11,6 +11,10 @@ local auth = require "tidegate.auth"
 
 local policy = {}
 
+policy.options = {
+  keys = { type = "table", required = true, secret = true, description = "user to key" },
+}
+
 policy.authenticate = auth.first_message(auth.keys {
   keys = tide.options.keys or {},
   from = function(credentials)

@@ -23,7 +23,7 @@ describe("first_message", function()
   it("denies every other message and says why", function()
     local rows = {
       { { token = "k-2" }, "unknown key" }, { { token = "ada" }, "unknown key" }, { {}, "send a key" },
-      { { token = { "k-1" } }, "send a key" }, { { key = "k-1" }, "send a key" },
+      { { token = { "k-1" } }, "the key is no text" }, { { key = "k-1" }, "send a key" },
     }
     for _, row in ipairs(rows) do
       local client = host():connect()

@@ -44,6 +44,14 @@ local given = tide.options
 local user_claim = given.user_claim or "sub"
 local roles_claim = given.roles_claim or "roles"
 
+local sources = {}
+for _, name in ipairs { "public_key", "secret", "jwks_url", "jwks_file" } do
+  sources[#sources + 1] = given[name] and name
+end
+if #sources > 1 then
+  error("keys are configured twice: of options." .. table.concat(sources, ", ") .. " give one")
+end
+
 local keys = given.public_key
   or given.secret and { secret = given.secret }
   or given.jwks_url and { url = given.jwks_url }
@@ -101,13 +109,13 @@ local function roles_of(claims)
 end
 
 local function identity_of(token)
-  local claims, why = verifier:verify(token)
+  local claims, why, code = verifier:verify(token)
   if not claims then
-    return nil, why
+    return nil, why, code
   end
   local user = claim(claims, user_claim)
   if type(user) ~= "string" or user == "" then
-    return nil, "the token does not say whose it is (" .. user_claim .. ")"
+    return nil, "the token does not say whose it is (" .. user_claim .. ")", "claims"
   end
   -- The core closes the connection at that time, unless another token comes before.
   return { user_id = user, roles = roles_of(claims), expires_at = claims.exp, jti = claims.jti }
@@ -127,11 +135,11 @@ policy.authenticate = auth.revocable(function(conn, credentials)
 end)
 
 policy.reauthenticate = auth.revocable(function(conn, credentials)
-  local identity, why = identity_of(token_in(credentials.message))
+  local identity, why, code = identity_of(token_in(credentials.message))
   if identity and identity.user_id ~= conn.user_id then
-    return nil, "the token is somebody else's"
+    return nil, "the token is somebody else's", "mismatch"
   end
-  return identity, why
+  return identity, why, code
 end)
 
 policy.agents = {}

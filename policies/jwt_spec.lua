@@ -1,26 +1,6 @@
 -- Run with: tidegate test policies/jwt.lua
 local testing = require "tidegate.testing"
 
---- Signs with tidegate.jwt inside a host: specs themselves have no modules but json and testing.
-local signer = [[
-local jwt = require "tidegate.jwt"
-local policy = {}
-function policy.authenticate() return { user_id = "signer" } end
-function policy.message(conn, message)
-  local good, token = pcall(jwt.sign, message.claims, message.options)
-  conn:send({ type = good and "token" or "wrong", text = token })
-end
-return policy]]
-
-local function signed(claims, options)
-  local client = testing.host({ source = signer }):connect()
-  client:send({ type = "sign", claims = claims, options = options })
-  local answer = client:read()
-  while answer.type ~= "token" and answer.type ~= "wrong" do answer = client:read() end
-  if answer.type == "wrong" then error(answer.text, 0) end
-  return answer.text
-end
-
 local SECRET = ("s3cret"):rep(8)
 
 describe("jwt", function()
@@ -38,7 +18,7 @@ describe("jwt", function()
       if value == false then value = nil end
       made[name] = value
     end
-    return signed(made, options or { key = { secret = SECRET }, algorithm = "HS256" })
+    return testing.jwt(made, options or { key = { secret = SECRET }, algorithm = "HS256" })
   end
 
   it("does not load without a key, so that nobody runs it open by accident", function()
@@ -47,6 +27,7 @@ describe("jwt", function()
       { { issuer = "https://id.example" }, "no key is configured" },
       { { secret = SECRET }, "say which algorithms are allowed" },
       { { secret = "short", algorithms = "HS256" }, "the secret has 5 bytes" },
+      { { secret = SECRET, jwks_url = "https://x", algorithms = "HS256" }, "secret, jwks_url give one" },
       { { jwks_file = "/nonexistent", algorithms = "RS256" }, "options.jwks_file cannot be read" },
       { { jwks_url = "http://id.example/", algorithms = "RS256" }, "an https address" },
     }

@@ -11,6 +11,10 @@ local auth = require "tidegate.auth"
 
 local policy = {}
 
+policy.options = {
+  keys = { type = "table", required = true, secret = true, description = "user to key" },
+}
+
 local keys = auth.keys { keys = tide.options.keys or {} }
 
 policy.authenticate = auth.any_of { auth.subprotocol_token(keys), keys }

@@ -2,8 +2,9 @@
 --
 -- Asks an HTTP service who it is. The service gets, as JSON, what options.send lists: bearer and message
 -- unless it says otherwise. It answers 200 with { "identity": { "user_id": "ada" } }, or 401 or 403, perhaps
--- with { "reason": "text for the client" }. Anything else, or no answer in time, denies with close code 4503,
--- "try again later"; after options.failures such faults in a row it is left alone for a while.
+-- with { "reason": "text for the client", "code": "word_to_count_it_by" }. Anything else, or no answer in
+-- time, denies with close code 4503, "try again later"; after options.failures such faults in a row it is
+-- left alone for a while.
 --
 --   options = { url = …, token = "for the service", send = "bearer, cookies.sid", cache_ttl = 30 }
 --
@@ -19,6 +20,7 @@ policy.options = {
   send = { type = "string", default = "bearer, message", description = "what it gets; several with commas" },
   timeout = { type = "number", default = 3, description = "seconds" },
   cache_ttl = { type = "number", default = 0, description = "seconds that a yes is kept; 0: none is" },
+  negative_ttl = { type = "number", default = 0, description = "the same of a no" },
   failures = { type = "number", default = 5, description = "faults in a row until it is left alone" },
   cooldown = { type = "number", default = 30, description = "seconds that it is left alone" },
 }
@@ -36,6 +38,7 @@ policy.authenticate = auth.webhook{
   send = send,
   timeout = tonumber(given.timeout),
   cache_ttl = tonumber(given.cache_ttl),
+  negative_ttl = tonumber(given.negative_ttl),
   failures = tonumber(given.failures),
   cooldown = tonumber(given.cooldown),
 }

@@ -72,7 +72,8 @@ describe("webhook", function()
     local faults = {
       "refused", "tls", { status = 500 }, { status = 404 }, { status = 200, body = "yes" },
       { json = { user_id = "ada" } }, { json = { identity = { user_id = 7 } } },
-      { json = { identity = { user_id = "" } } },
+      { json = { identity = { user_id = "" } } }, { json = { identity = { user_id = "a\nb" } } },
+      { json = { identity = { user_id = "ada", expires_at = 0 } } },
       { status = 302, headers = { location = "https://auth.example/other" } },
       { status = 204 }, { delay = 60 },
     }
@@ -123,6 +124,31 @@ describe("webhook", function()
     local last = host:connect{ bearer = "good" }
     host:advance(2)
     assert.equal("ada", last.user_id)
+  end)
+
+  it("keeps a no for as long as it is told, and asks once for those that come at once", function()
+    local host = host_with{ negative_ttl = 5 }
+    host:http("POST " .. URL, { status = 403, json = { reason = "over", code = "expired" }, delay = 1 })
+    local clients = {}
+    for i = 1, 3 do clients[i] = host:connect{ bearer = "old" } end
+    host:advance(1)
+    for i = 1, 3 do assert.equal("over", clients[i].close_reason) end
+    host:connect{ bearer = "old" }
+    assert.equal(1, #host:requests())
+    assert.equal(4, host:metrics("tidegate_auth_denials_total", { reason = "expired" }))
+    host:advance(5)
+    host:connect{ bearer = "old" }
+    assert.equal(2, #host:requests())
+  end)
+
+  it("counts faults, and whom it turned away while it leaves the service alone", function()
+    local host = host_with{ failures = 2, cache_ttl = 30 }
+    host:http("POST " .. URL, "refused")
+    for i = 1, 5 do assert.equal(4503, host:connect{ bearer = "b" .. i }.close_code) end
+    local function count(event) return host:metrics("tidegate_auth_events_total", { event = event }) end
+    assert.same({ 2, 3 }, { count "webhook_fault", count "webhook_left_alone" })
+    assert.equal(2, #host:logs "policy.log") -- with what was wrong
+    assert.equal(5, host:metrics("tidegate_auth_denials_total", { reason = "unavailable" }))
   end)
 
   it("keeps a yes for a while, never beyond its own end, and no denial", function()

@@ -21,6 +21,12 @@ const char *const tg_rebuild_names[TG_REBUILDS] = {
 #undef X
 };
 
+const char *const tg_auth_event_names[TG_AUTH_EVENTS] = {
+#define X(name, text) text,
+    TG_AUTH_EVENT_MAP(X)
+#undef X
+};
+
 const uint64_t tg_metrics_bucket_us[TG_METRICS_BUCKETS] = {
     10, 25, 50, 100, 250, 1000, 5000, 25000, 100000, 500000, 2500000, 10000000};
 
@@ -106,4 +112,45 @@ struct tg_agent_metrics *tg_metrics_agent(struct tg_metrics *metrics, const char
      * invalid exposition. */
     row = find_agent(metrics, OTHER, strlen(OTHER));
     return row != NULL ? row : add_agent(metrics, OTHER, strlen(OTHER));
+}
+
+bool tg_denial_reason_valid(const char *text, size_t len)
+{
+    if (len == 0 || len >= TG_DENIAL_REASON_SIZE || text[0] == '_')
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (!(text[i] >= 'a' && text[i] <= 'z') && text[i] != '_')
+            return false;
+    }
+    return true;
+}
+
+static struct tg_denial_metrics *find_denial(struct tg_metrics *metrics, const char *reason)
+{
+    uint64_t used = tg_counter_get(&metrics->denials_used);
+    for (uint64_t i = 0; i < used; i++) {
+        if (strcmp(metrics->denials[i].reason, reason) == 0)
+            return &metrics->denials[i];
+    }
+    return NULL;
+}
+
+void tg_metrics_count_denial(struct tg_metrics *metrics, const char *reason)
+{
+    if (reason == NULL)
+        reason = "unspecified";
+    else if (!tg_denial_reason_valid(reason, strlen(reason)))
+        reason = OTHER;
+    struct tg_denial_metrics *row = find_denial(metrics, reason);
+    uint64_t used = tg_counter_get(&metrics->denials_used);
+    if (row == NULL && used >= TG_METRICS_DENIALS - 1) {
+        reason = OTHER;
+        row = find_denial(metrics, reason);
+    }
+    if (row == NULL) {
+        row = &metrics->denials[used];
+        memcpy(row->reason, reason, strlen(reason) + 1);
+        atomic_store_explicit(&metrics->denials_used, used + 1, memory_order_release);
+    }
+    tg_counter_add(&row->count, 1);
 }

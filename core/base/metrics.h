@@ -9,6 +9,7 @@
 #define TG_BASE_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@
 #define TG_METRICS_RUN_OUTCOMES 6
 #define TG_METRICS_HTTP_OUTCOMES 14 /* those of a fetch, then "cancelled" */
 #define TG_METRICS_AGENTS 64        /* the last slot collects the rest as "other" */
+#define TG_METRICS_DENIALS 32       /* the same */
 #define TG_METRICS_BUCKETS 12       /* bounds in tg_metrics_bucket_us, then +Inf */
 #define TG_METRICS_HOURS 25
 
@@ -63,7 +65,8 @@ enum tg_compression_stage { TG_PLAIN, TG_COMPRESSED };
     X(4401)                                                                                        \
     X(4403)                                                                                        \
     X(4408)                                                                                        \
-    X(4429)
+    X(4429)                                                                                        \
+    X(4503)
 
 enum tg_close_slot {
 #define X(code) TG_CLOSE_SLOT_##code,
@@ -106,6 +109,23 @@ enum tg_rebuild {
 };
 extern const char *const tg_rebuild_names[TG_REBUILDS];
 
+/* What blocks of tidegate.auth tell of their work: name, the label `event`. */
+#define TG_AUTH_EVENT_MAP(X)                                                                       \
+    X(CACHE_HIT, "cache_hit")                                                                      \
+    X(CACHE_MISS, "cache_miss")                                                                    \
+    X(CACHE_SHARED, "cache_shared") /* waited for the answer that another one asked for */         \
+    X(RATE_LIMITED, "rate_limited")                                                                \
+    X(WEBHOOK_FAULT, "webhook_fault")                                                              \
+    X(WEBHOOK_LEFT_ALONE, "webhook_left_alone")
+
+enum tg_auth_event {
+#define X(name, text) TG_AUTH_EVENT_##name,
+    TG_AUTH_EVENT_MAP(X)
+#undef X
+        TG_AUTH_EVENTS
+};
+extern const char *const tg_auth_event_names[TG_AUTH_EVENTS];
+
 struct tg_histogram {
     tg_counter buckets[TG_METRICS_BUCKETS + 1]; /* not cumulative; last is +Inf */
     tg_counter sum_us;
@@ -121,6 +141,13 @@ struct tg_agent_metrics {
     char name[64]; /* written once, before agents_used is raised */
     tg_counter running;
     tg_counter outcomes[TG_METRICS_RUN_OUTCOMES];
+};
+
+#define TG_DENIAL_REASON_SIZE 32
+
+struct tg_denial_metrics {
+    char reason[TG_DENIAL_REASON_SIZE]; /* written once, before denials_used is raised */
+    tg_counter count;
 };
 
 struct tg_metrics {
@@ -141,11 +168,16 @@ struct tg_metrics {
     tg_counter timer_outcomes[TG_METRICS_HOOK_OUTCOMES];
     struct tg_agent_metrics agents[TG_METRICS_AGENTS];
     tg_counter agents_used;
+    struct tg_denial_metrics denials[TG_METRICS_DENIALS];
+    tg_counter denials_used;
+    tg_counter auth_events[TG_AUTH_EVENTS];
     tg_counter script_memory_bytes; /* gauge: all generations of this worker */
     tg_counter script_rebuilds[TG_REBUILDS];
     tg_counter http_requests[TG_METRICS_HTTP_OUTCOMES];
     tg_counter http_in_flight; /* gauge */
     struct tg_histogram http_duration;
+    tg_counter websockets_out; /* gauge: to other servers */
+    tg_counter websockets_out_ended[TG_METRICS_HTTP_OUTCOMES];
     struct tg_hourly invalid_transitions_by_hour;
 };
 
@@ -180,6 +212,11 @@ static inline size_t tg_metrics_agents_used(const struct tg_metrics *metrics)
     return (size_t)atomic_load_explicit(&metrics->agents_used, memory_order_acquire);
 }
 
+static inline size_t tg_metrics_denials_used(const struct tg_metrics *metrics)
+{
+    return (size_t)atomic_load_explicit(&metrics->denials_used, memory_order_acquire);
+}
+
 /* All below: the owning thread only, apart from the readers that say so. */
 void tg_histogram_observe(struct tg_histogram *histogram, uint64_t us);
 void tg_hourly_add(struct tg_hourly *hourly, uint64_t wall_ms);
@@ -188,5 +225,12 @@ enum tg_close_slot tg_close_slot_of(int code);
 
 /* The row of an agent name (cut to 63 bytes), made on first use; "other" when the table is full. */
 struct tg_agent_metrics *tg_metrics_agent(struct tg_metrics *metrics, const char *name);
+
+/* Counts a client that authentication turned away. NULL: no reason code was given. */
+void tg_metrics_count_denial(struct tg_metrics *metrics, const char *reason);
+
+/* May a text be a reason code, and so a label? Lower-case letters and underscores: a secret that a policy
+ * returns there by mistake is hardly ever one. */
+bool tg_denial_reason_valid(const char *text, size_t len);
 
 #endif

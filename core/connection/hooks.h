@@ -88,6 +88,8 @@ struct tg_hook_result {
     const char *reason; /* why denied, degraded or failed; for people; NULL when none */
     int status; /* upgrade denied: HTTP status; other hooks denied: close code; 0: the default */
     const char
+        *code; /* authenticate, reauthenticate: the denial's reason in one word; NULL: none */
+    const char
         *offered_id;     /* a connection_id in what the hook returned, right or wrong; NULL: none */
     const char *user_id; /* authenticate, reauthenticate */
     double expires_at;   /* unix seconds; 0: never */

@@ -1,7 +1,7 @@
 /* leaving.c - a peer's good-bye stands behind what it sent before.
  *
- *   close frame, FIN, reset ──[a message waits or is being answered]──> leaving ──[none does]──> the end
- *                                                                          └──[close_timeout]──> the end
+ *   close frame, bad frame, FIN, reset ──[a message waits or is being answered]──> leaving
+ *   leaving ──[none does any more, or close_timeout]──> the end
  *
  * Not a state of its own: hooks are asked about the messages in the state that they came for, setup
  * included, and answer a peer that still reads (RFC 6455 §5.5.1: we may send until our own close frame).
@@ -20,7 +20,8 @@ static bool is_about_a_message(enum tg_hook hook)
 
 static bool is_owed_something(const struct tg_conn *conn)
 {
-    return conn->inbox.count > 0 || conn->unread.len > 0 || is_about_a_message(conn->asking);
+    return tg_inbox_count(&conn->inbox) > 0 || tg_inbox_unread(&conn->inbox) > 0 ||
+           is_about_a_message((enum tg_hook)conn->asking);
 }
 
 bool tg__is_done_leaving(const struct tg_conn *conn)

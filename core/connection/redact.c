@@ -128,18 +128,18 @@ static void find_secrets(struct secrets *secrets, const struct tg_request *reque
 {
     secrets->count = 0;
     secrets->decoded_count = 0;
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct tg_request_header *header = &request->headers[i];
-        if (strcmp(header->name, "cookie") == 0)
-            add_values(secrets, header->value, ';', false);
-        else if (strcmp(header->name, "sec-websocket-protocol") == 0)
-            add_subprotocols(secrets, header->value);
-        else if (strcmp(header->name, "authorization") == 0)
-            add_authorization(secrets, header->value);
-        else if (names_a_secret(header->name))
-            add(secrets, header->value, strlen(header->value));
+    struct tg_request_header header;
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        if (strcmp(header.name, "cookie") == 0)
+            add_values(secrets, header.value, ';', false);
+        else if (strcmp(header.name, "sec-websocket-protocol") == 0)
+            add_subprotocols(secrets, header.value);
+        else if (strcmp(header.name, "authorization") == 0)
+            add_authorization(secrets, header.value);
+        else if (names_a_secret(header.name))
+            add(secrets, header.value, strlen(header.value));
     }
-    add_values(secrets, request->query, '&', true);
+    add_values(secrets, tg_request_query(request), '&', true);
 }
 
 static void forget_secrets(struct secrets *secrets)

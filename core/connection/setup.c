@@ -32,14 +32,9 @@ void tg__refused_by_hook(struct tg_conn *conn, const char *what, int deny_code,
     tg_conn_fail(conn, code, what, reason == NULL ? "policy failed" : reason);
 }
 
-static enum tg_err store(struct tg_buffer *buffer, struct tg_blob blob)
+static enum tg_err store(struct tg_conn *conn, enum tg_fact which, struct tg_blob blob)
 {
-    struct tg_buffer fresh = TG_BUFFER_INIT;
-    if (tg_buffer_append(&fresh, blob.data, blob.len) != TG_ERR_OK)
-        return TG_ERR_NOMEM;
-    tg_buffer_fini(buffer);
-    *buffer = fresh;
-    return TG_ERR_OK;
+    return tg_facts_set(&conn->facts, which, blob.data, blob.len);
 }
 
 static void out_of_memory(struct tg_conn *conn)
@@ -76,12 +71,15 @@ bool tg__setup_take_auth_message(struct tg_conn *conn)
     /* Others may stand before it; they keep their place and their order. Nothing else takes from the
      * inbox in this state, so none is looked at twice: a trickle of bytes costs no more than a burst. */
     size_t index = 0;
-    TG_LIST_EACH (node, next, &conn->inbox.messages) {
+    struct tg_inbox_queue *queue = conn->inbox.queue;
+    if (queue == NULL)
+        return false;
+    TG_LIST_EACH (node, next, &queue->messages) {
         struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
-        if (index++ < conn->auth_checked)
+        if (index++ < queue->auth_checked)
             continue;
         if (!is_authenticate(message)) {
-            conn->auth_checked++;
+            queue->auth_checked++;
             continue;
         }
         tg_inbox_take(&conn->inbox, message);
@@ -101,19 +99,21 @@ static bool has_expired(double expires_at)
 static void authenticated(struct tg_conn *conn, const struct tg_hook_result *result)
 {
     char id[TG_CONN_ID_SIZE];
-    conn->user_id = tg_strndup(result->user_id, strlen(result->user_id));
-    if (conn->user_id == NULL || store(&conn->identity, result->identity) != TG_ERR_OK) {
+    if (tg_facts_set_user(&conn->facts, result->user_id, result->identity) != TG_ERR_OK ||
+        tg__set_expiry(conn, result->expires_at) != TG_ERR_OK) {
         out_of_memory(conn);
         return;
     }
-    conn->expires_at = result->expires_at;
     if (tg__move(conn, TG_AUTHENTICATED, "authenticate: identity accepted") != TG_ERR_OK) {
         tg_conn_fail(conn, 1011, "illegal transition", "internal error");
         return;
     }
-    tg_conn_id_format(&conn->id, id);
-    tg_log(TG_LOG_INFO, "conn.authenticated", tg_log_str("id", id),
-           tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version));
+    if (tg_log_enabled(TG_LOG_INFO)) {
+        tg_conn_id_format(&conn->id, id);
+        tg_log(TG_LOG_INFO, "conn.authenticated", tg_log_str("id", id),
+               tg_log_str("user", tg_conn_user_id(conn)),
+               tg_log_str("policy", tg_conn_policy_version(conn)));
+    }
     tg__arm_phase(conn, tg__options(conn)->setup_timeout_ms, tg__on_setup_deadline);
     tg__arm_expiry(conn);
     if (!tg__is_up(conn)) /* lost, when a timer could not be set */
@@ -125,15 +125,24 @@ static void authenticated(struct tg_conn *conn, const struct tg_hook_result *res
     tg__context_answered(conn, &(struct tg_hook_result){.outcome = TG_HOOK_OK_OUTCOME});
 }
 
+/* A fault is not counted here: hook_outcomes has it. */
+static void count_denial(struct tg_conn *conn, const struct tg_hook_result *result)
+{
+    if (result->outcome == TG_HOOK_DENIED_OUTCOME)
+        tg_metrics_count_denial(tg__metrics(conn), result->code);
+}
+
 void tg__authenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result)
 {
     if (tg_conn_state(conn) != TG_ACCEPTED)
         return;
+    count_denial(conn, result);
     if (result->outcome != TG_HOOK_OK_OUTCOME) {
         tg__refused_by_hook(conn, "authenticate: refused", 4401, result);
     } else if (result->verdict == TG_VERDICT_NEED_MESSAGE) {
         conn->wants_auth_message = true; /* the pump looks for it */
     } else if (has_expired(result->expires_at)) {
+        tg_metrics_count_denial(tg__metrics(conn), "expired");
         tg_conn_fail(conn, 4401, "authenticate: expired", "credentials have expired");
     } else {
         authenticated(conn, result);
@@ -148,9 +157,9 @@ static void send_authenticated(struct tg_conn *conn)
     tg_json_member_str(&w, "type", "authenticated");
     tg_json_key(&w, "data");
     tg_json_begin_object(&w);
-    tg_json_member_str(&w, "user_id", conn->user_id);
-    if (conn->expires_at > 0)
-        tg_json_member_real(&w, "expires_at", conn->expires_at);
+    tg_json_member_str(&w, "user_id", tg_conn_user_id(conn));
+    if (tg_conn_expires_at(conn) > 0)
+        tg_json_member_real(&w, "expires_at", tg_conn_expires_at(conn));
     tg_json_end_object(&w);
     tg_json_end_object(&w);
     if (tg_json_writer_failed(&w))
@@ -162,24 +171,26 @@ void tg__reauthenticate_answered(struct tg_conn *conn, const struct tg_hook_resu
 {
     if (!tg_conn_is_open(conn))
         return;
+    count_denial(conn, result);
     if (result->outcome != TG_HOOK_OK_OUTCOME) {
         tg__refused_by_hook(conn, "reauthenticate: refused", 4401, result);
         return;
     }
     if (result->verdict == TG_VERDICT_NEED_MESSAGE || has_expired(result->expires_at)) {
+        bool expired = result->verdict != TG_VERDICT_NEED_MESSAGE;
+        tg_metrics_count_denial(tg__metrics(conn), expired ? "expired" : "missing");
         tg_conn_fail(conn, 4401, "reauthenticate: refused", "credentials were not accepted");
         return;
     }
-    if (strcmp(result->user_id, conn->user_id) != 0) {
-        tg_conn_tampered(conn, "user_id", conn->user_id, result->user_id);
+    if (strcmp(result->user_id, tg_conn_user_id(conn)) != 0) {
+        tg_conn_tampered(conn, "user_id", tg_conn_user_id(conn), result->user_id);
         return;
     }
-    if (store(&conn->identity, result->identity) != TG_ERR_OK) {
+    if (store(conn, TG_FACT_IDENTITY, result->identity) != TG_ERR_OK ||
+        tg__set_expiry(conn, result->expires_at) != TG_ERR_OK) {
         out_of_memory(conn);
         return;
     }
-    conn->expires_at = result->expires_at;
-    conn->expiry_noticed = false;
     tg__arm_expiry(conn);
     send_authenticated(conn);
 }
@@ -192,7 +203,7 @@ void tg__context_answered(struct tg_conn *conn, const struct tg_hook_result *res
         tg__refused_by_hook(conn, "create_context: refused", 4403, result);
         return;
     }
-    if (store(&conn->context, result->context) != TG_ERR_OK) {
+    if (store(conn, TG_FACT_CONTEXT, result->context) != TG_ERR_OK) {
         out_of_memory(conn);
         return;
     }
@@ -208,6 +219,8 @@ static void send_ready(struct tg_conn *conn)
     char id[TG_CONN_ID_SIZE];
     struct tg_buffer body = TG_BUFFER_INIT;
     struct tg_json_writer w = tg_json_writer_on(&body);
+    if (tg__is_plain(conn)) /* it would be written for nobody */
+        return;
     tg_conn_id_format(&conn->id, id);
     tg_json_begin_object(&w);
     tg_json_member_str(&w, "type", "connection_ready");
@@ -215,9 +228,11 @@ static void send_ready(struct tg_conn *conn)
     tg_json_begin_object(&w);
     tg_json_member_str(&w, "connection_id", id);
     tg_json_member_str(&w, "state", tg_state_names[tg_conn_state(conn)]);
-    tg_json_member_str(&w, "user_id", conn->user_id);
-    if (conn->degraded_reason != NULL)
-        tg_json_member_str(&w, "reason", conn->degraded_reason);
+    tg_json_member_str(&w, "user_id", tg_conn_user_id(conn));
+    if (tg_conn_expires_at(conn) > 0)
+        tg_json_member_real(&w, "expires_at", tg_conn_expires_at(conn));
+    if (conn->degraded != NULL)
+        tg_json_member_str(&w, "reason", conn->degraded->reason);
     tg_json_end_object(&w);
     tg_json_end_object(&w);
     if (tg_json_writer_failed(&w)) {
@@ -228,17 +243,27 @@ static void send_ready(struct tg_conn *conn)
     tg__send_json(conn, &body);
 }
 
+static enum tg_err note_degraded(struct tg_conn *conn, const char *why)
+{
+    size_t size = strlen(why) + 1;
+    struct tg_degraded *degraded = tg_alloc(sizeof *degraded + size);
+    if (degraded == NULL)
+        return TG_ERR_NOMEM;
+    memcpy(degraded->reason, why, size);
+    degraded->retry_delay_ms = conn->degraded == NULL ? 0 : conn->degraded->retry_delay_ms;
+    tg_free(conn->degraded);
+    conn->degraded = degraded;
+    return TG_ERR_OK;
+}
+
 static void become_degraded(struct tg_conn *conn, const char *why)
 {
     if (why == NULL)
         why = "a service is missing";
-    char *reason = tg_strndup(why, strlen(why));
-    if (reason == NULL) {
+    if (note_degraded(conn, why) != TG_ERR_OK) {
         out_of_memory(conn);
         return;
     }
-    tg_free(conn->degraded_reason);
-    conn->degraded_reason = reason;
     bool first = tg_conn_state(conn) == TG_AUTHENTICATED;
     if (tg__move(conn, TG_DEGRADED, first ? "prepare: degraded" : "prepare: still degraded") !=
         TG_ERR_OK) {
@@ -253,9 +278,8 @@ static void become_degraded(struct tg_conn *conn, const char *why)
 static void become_ready(struct tg_conn *conn)
 {
     enum tg_err err = TG_ERR_OK;
-    tg_free(conn->degraded_reason);
-    conn->degraded_reason = NULL;
-    conn->retry_delay_ms = 0;
+    tg_free(conn->degraded);
+    conn->degraded = NULL;
     if (tg_conn_state(conn) == TG_AUTHENTICATED)
         err = tg__move(conn, TG_SERVICES_READY, "context and services are there");
     if (err == TG_ERR_OK)
@@ -265,8 +289,37 @@ static void become_ready(struct tg_conn *conn)
         return;
     }
     send_ready(conn);
-    conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
+    conn->last_message_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
     tg__arm_idle(conn);
+}
+
+enum tg_err tg_conn_degrade(struct tg_conn *conn, const char *why)
+{
+    enum tg_state state = tg_conn_state(conn);
+    if (!tg_conn_is_open(conn))
+        return TG_ERR_CLOSED;
+    if (state == TG_DEGRADED || state == TG_RECONNECTING || conn->degraded != NULL)
+        return TG_ERR_OK; /* it is known, and being tried again */
+    if (!tg_state_is_operational(state))
+        return TG_ERR_ILLEGAL;
+    if (note_degraded(conn, why) != TG_ERR_OK)
+        return TG_ERR_NOMEM;
+    conn->degraded_untold = true;
+    if (state != TG_PROCESSING) {
+        enum tg_err err = tg__move(conn, TG_DEGRADED, "a service is missing");
+        if (err != TG_ERR_OK)
+            return err;
+        tg__tell_degraded(conn);
+    }
+    tg__arm_retry(conn); /* in place of the idle timer; when it comes due during a run, after it */
+    return TG_ERR_OK;
+}
+
+void tg__tell_degraded(struct tg_conn *conn)
+{
+    if (conn->degraded_untold)
+        send_ready(conn);
+    conn->degraded_untold = false;
 }
 
 void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *result)

@@ -330,6 +330,12 @@ enum tg_err tg_config_validate(const struct tg_config *config, struct tg_error *
             error, TG_ERR_INVALID,
             "proxy_protocol: only trusted_proxies are asked for a PROXY header, and "
             "there are none; name them, such as trusted_proxies = \"10.0.0.0/8\"");
+    for (size_t i = 0; i < config->agents_processes.count; i++)
+        if (config->agents_processes.items[i][0] != '/')
+            return tg_error_set(error, TG_ERR_INVALID,
+                                "agents.processes: \"%.200s\" is no absolute path, such as "
+                                "/usr/bin/python3",
+                                config->agents_processes.items[i]);
     if (config->workers > 255)
         return tg_error_set(error, TG_ERR_INVALID, "workers: more than 255 are not possible");
     if (config->prepare_retry_max_ms < config->prepare_retry_ms)

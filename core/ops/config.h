@@ -48,7 +48,7 @@ struct tg_config {
     struct tg_strings trusted_proxies; /* ranges, as tg_cidr_parse reads them */
     bool proxy_protocol;
     uint64_t handshake_timeout_ms, auth_timeout_ms, setup_timeout_ms, idle_after_ms;
-    uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms;
+    uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms, message_timeout_ms;
     uint64_t max_message, max_header,
         max_connections; /* max_connections 0: no limit; whole process */
     uint64_t max_connections_per_ip;
@@ -63,6 +63,7 @@ struct tg_config {
     bool compression_server_takeover, compression_client_takeover;
     uint64_t runs_max_per_connection, runs_max_per_user, runs_max_children, runs_timeout_ms;
     enum tg_run_on_disconnect runs_on_disconnect;
+    struct tg_strings agents_processes; /* absolute paths */
     uint64_t script_cpu_budget_ms, script_wall_budget_ms, script_memory;
     uint64_t http_timeout_ms, http_connect_timeout_ms, http_idle_timeout_ms;
     uint64_t http_max_response, http_max_connections, http_max_connections_per_host;

@@ -71,6 +71,9 @@
       "A ping that is not answered within this time ends the connection.")                         \
     X("limits.close_timeout", close_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX, NULL,       \
       "How long the peer may take to answer a close, and its last messages to be heard.")          \
+    X("limits.message_timeout", message_timeout_ms, DURATION, "DURATION", "60s", 0, MS_MAX, NULL,  \
+      "How long a message may take to arrive, once begun; noticed up to limits.ping_interval "     \
+      "later. 0: for ever.")                                                                       \
     X("limits.max_message", max_message, SIZE, "SIZE", "1MiB", 128, GIB, NULL,                     \
       "Largest message from a client, all its fragments together.")                                \
     X("limits.max_header", max_header, SIZE, "SIZE", "16KiB", 512, MIB, NULL,                      \
@@ -128,6 +131,8 @@
       "Longest agent run.")                                                                        \
     X("runs.on_disconnect", runs_on_disconnect, ON_DISCONNECT, "cancel|finish", "cancel", 0, 0,    \
       NULL, "What happens to the runs of a connection that is lost.")                              \
+    X("agents.processes", agents_processes, FILES, "FILE,...", "", 0, 0, NULL,                     \
+      "Programs that policies may run as agents (agent.process), by absolute paths. Empty: none.") \
     X("script.cpu_budget", script_cpu_budget_ms, DURATION, "DURATION", "50ms", 1, MS_MAX, NULL,    \
       "CPU time that a script may take before it must wait or return.")                            \
     X("script.wall_budget", script_wall_budget_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,   \
@@ -144,7 +149,8 @@
       "Largest body of an answer, decoded; of a stream, its largest line or event.")               \
     X("http.max_connections", http_max_connections, COUNT, "NUMBER|unlimited", "1024", 0,          \
       UINT64_C(1000000), "unlimited",                                                              \
-      "Connections to other servers, of each worker; more requests wait for one.")                 \
+      "Connections to other servers, of each worker; more requests wait for one, more "            \
+      "WebSockets fail.")                                                                          \
     X("http.max_connections_per_host", http_max_connections_per_host, COUNT, "NUMBER|unlimited",   \
       "256", 0, UINT64_C(1000000), "unlimited",                                                    \
       "Those to one host and port. Over HTTP/2 one carries many requests.")                        \

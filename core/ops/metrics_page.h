@@ -59,4 +59,8 @@ void tg__page_table(struct tg__page *page, const char *name, const struct tg__pa
 void tg__page_histogram(struct tg__page *page, const char *metric, const char *labels,
                         const struct tg_histogram *first);
 
+/* Families whose rows have names that are met while the server runs. */
+void tg__page_runs(struct tg__page *page);
+void tg__page_denials(struct tg__page *page);
+
 #endif

@@ -105,98 +105,33 @@ static void write_hooks(struct tg__page *page)
     tg__page_table(page, "hook_outcomes_total", &hooks, &outcomes, &first->hook_outcomes[0][0]);
 }
 
-/* The name is read only after agents_used says that it is whole. */
-static size_t agents_of(const struct tg_metrics *shard)
+/* counters: of the first shard, one for each outcome. */
+static void write_outcomes(struct tg__page *page, const char *name, const tg_counter *counters)
 {
-    uint64_t used = atomic_load_explicit(&shard->agents_used, memory_order_acquire);
-    return used < TG_METRICS_AGENTS ? (size_t)used : TG_METRICS_AGENTS;
-}
-
-static const struct tg_agent_metrics *find_agent(const struct tg_metrics *shard, const char *name)
-{
-    for (size_t i = 0; i < agents_of(shard); i++) {
-        if (strcmp(shard->agents[i].name, name) == 0)
-            return &shard->agents[i];
-    }
-    return NULL;
-}
-
-/* Each worker names agents in its own order: a name is written where it is met first. */
-static bool met_before(const struct tg__page *page, size_t shard, const char *name)
-{
-    for (size_t i = 0; i < shard; i++) {
-        if (find_agent(page->shards[i], name) != NULL)
-            return true;
-    }
-    return false;
-}
-
-typedef void (*agent_fn)(struct tg__page *page, const char *name);
-
-static void each_agent(struct tg__page *page, agent_fn fn)
-{
-    for (size_t s = 0; s < page->shard_count; s++) {
-        for (size_t i = 0; i < agents_of(page->shards[s]); i++) {
-            const char *name = page->shards[s]->agents[i].name;
-            if (!met_before(page, s, name))
-                fn(page, name);
-        }
-    }
-}
-
-static void write_agent_running(struct tg__page *page, const char *name)
-{
-    uint64_t running = 0;
-
-    for (size_t s = 0; s < page->shard_count; s++) {
-        const struct tg_agent_metrics *agent = find_agent(page->shards[s], name);
-        if (agent != NULL)
-            running += tg_counter_get(&agent->running);
-    }
-    if (running > 0)
-        tg__page_row(page, "runs", "agent", name, running);
-}
-
-static void write_agent_outcomes(struct tg__page *page, const char *name)
-{
-    const char *const names[2] = {"agent", "outcome"};
-
-    for (size_t o = 0; o < TG_METRICS_RUN_OUTCOMES; o++) {
-        uint64_t n = 0;
-        for (size_t s = 0; s < page->shard_count; s++) {
-            const struct tg_agent_metrics *agent = find_agent(page->shards[s], name);
-            if (agent != NULL)
-                n += tg_counter_get(&agent->outcomes[o]);
-        }
+    for (size_t i = 0; i < TG_METRICS_HTTP_OUTCOMES; i++) {
+        uint64_t n = TG__SUM_OF(page, counters[i]);
         if (n > 0)
-            tg__page_row2(page, "run_outcomes_total", names,
-                          (const char *const[2]){name, page->labels->run_outcomes[o]}, n);
+            tg__page_row(page, name, "outcome",
+                         i < TG_FETCH_OUTCOMES ? tg_fetch_outcome_names[i] : "cancelled", n);
     }
-}
-
-static void write_runs(struct tg__page *page)
-{
-    tg__page_family(page, "runs", "gauge", "Agent runs under way.");
-    each_agent(page, write_agent_running);
-    tg__page_family(page, "run_outcomes_total", "counter", "How agent runs ended.");
-    each_agent(page, write_agent_outcomes);
 }
 
 static void write_http(struct tg__page *page)
 {
     tg__page_family(page, "http_requests_total", "counter",
                     "HTTP requests of scripts, by how they ended.");
-    for (size_t i = 0; i < TG_METRICS_HTTP_OUTCOMES; i++) {
-        uint64_t n = TG__SUM_OF(page, page->shards[0]->http_requests[i]);
-        if (n > 0)
-            tg__page_row(page, "http_requests_total", "outcome",
-                         i < TG_FETCH_OUTCOMES ? tg_fetch_outcome_names[i] : "cancelled", n);
-    }
+    write_outcomes(page, "http_requests_total", page->shards[0]->http_requests);
     tg__page_family(page, "http_in_flight", "gauge", "HTTP requests of scripts under way.");
     TG__EMIT(page, "tidegate_http_in_flight %" PRIu64 "\n", TG__SUM(page, http_in_flight));
     tg__page_family(page, "http_duration_seconds", "histogram",
                     "Time from an HTTP request of a script to the end of its answer.");
     tg__page_histogram(page, "http_duration_seconds", "", &page->shards[0]->http_duration);
+    tg__page_family(page, "upstream_websockets", "gauge",
+                    "WebSockets to other servers that scripts have open.");
+    TG__EMIT(page, "tidegate_upstream_websockets %" PRIu64 "\n", TG__SUM(page, websockets_out));
+    tg__page_family(page, "upstream_websockets_ended_total", "counter",
+                    "WebSockets to other servers, by how they ended.");
+    write_outcomes(page, "upstream_websockets_ended_total", page->shards[0]->websockets_out_ended);
 }
 
 static void write_rebuilds(struct tg__page *page)
@@ -206,6 +141,15 @@ static void write_rebuilds(struct tg__page *page)
     tg__page_rows(page, "script_rebuilds_total",
                   &(const struct tg__page_axis){"reason", tg_rebuild_names, TG_REBUILDS},
                   page->shards[0]->script_rebuilds);
+}
+
+static void write_auth_events(struct tg__page *page)
+{
+    tg__page_family(page, "auth_events_total", "counter",
+                    "What caches, limits and webhooks of authentication did.");
+    tg__page_rows(page, "auth_events_total",
+                  &(const struct tg__page_axis){"event", tg_auth_event_names, TG_AUTH_EVENTS},
+                  page->shards[0]->auth_events);
 }
 
 static void write_timers(struct tg__page *page)
@@ -291,7 +235,9 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_traffic(&page);
     write_hooks(&page);
     write_timers(&page);
-    write_runs(&page);
+    tg__page_denials(&page);
+    write_auth_events(&page);
+    tg__page_runs(&page);
     write_http(&page);
     write_rebuilds(&page);
     write_kv(&page, &facts->kv);

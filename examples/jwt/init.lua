@@ -19,15 +19,20 @@ local verifier = jwt.verifier {
   algorithms = { "HS256" },
   issuer = "example",
   audience = "agents",
+  require_sub = true,
 }
 
 local function identity_of(token)
-  local claims, why = verifier:verify(token)
+  local claims, why, code = verifier:verify(token)
   if not claims then
-    return nil, why -- "the token has expired", …: the client is closed with 4401 and this reason
+    return nil, why, code -- "the token has expired": the client is closed with 4401 and this reason
   end
   -- The core tells the client shortly before that time, and closes the connection then.
   return { user_id = claims.sub, roles = claims.roles or {}, expires_at = claims.exp }
+end
+
+local function token_in(message)
+  return type(message.data) == "table" and message.data.token or nil
 end
 
 -- From the header `Authorization: Bearer TOKEN`, or from the first message for clients that cannot set one.
@@ -35,14 +40,14 @@ function policy.authenticate(conn, credentials)
   if credentials.bearer then
     return identity_of(credentials.bearer)
   elseif credentials.message then
-    return identity_of((credentials.message.data or {}).token)
+    return identity_of(token_in(credentials.message))
   end
   return tide.need_message()
 end
 
 -- { "type": "authenticate", "data": { "token": … } } on an open connection: goes on with another token.
 function policy.reauthenticate(conn, credentials)
-  return identity_of((credentials.message.data or {}).token)
+  return identity_of(token_in(credentials.message))
 end
 
 policy.agents = {

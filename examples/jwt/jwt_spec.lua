@@ -3,21 +3,8 @@ local testing = require "tidegate.testing"
 
 local SECRET = ("0123456789abcdef"):rep(2)
 
--- Specs have no tidegate.jwt: a policy of its own signs the tokens.
-local signer = [[
-local jwt = require "tidegate.jwt"
-return {
-  authenticate = function() return { user_id = "signer" } end,
-  message = function(conn, message)
-    local secret = { key = { secret = message.secret }, algorithm = "HS256" }
-    conn:send({ type = "token", text = jwt.sign(message.claims, secret) })
-  end,
-}]]
-
 local function sign(claims, secret)
-  local client = testing.host({ source = signer }):connect()
-  client:send{ type = "sign", claims = claims, secret = secret or SECRET }
-  return client:expect("token").text
+  return testing.jwt(claims, { key = { secret = secret or SECRET }, algorithm = "HS256" })
 end
 
 describe("jwt", function()

@@ -69,7 +69,12 @@ policy.agents = {
     run = function(run, input)
       local answer = run:tool("search", { q = input.topic }, function(arguments)
         local response, why = http.get(tide.options.search_url .. "/search", { query = arguments })
-        return response and response:json() or { failed = why }
+        if response and response.ok then
+          return response:json()
+        end
+        why = why or "status " .. response.status
+        run.conn:degrade("search: " .. why) -- the core asks policy.services until it is back
+        return { failed = why }
       end)
       if not answer.results then
         return nil, "the search failed"

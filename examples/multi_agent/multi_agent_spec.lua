@@ -10,7 +10,8 @@ describe("multi_agent", function()
     healthy = true
     host = testing.host("init.lua", { options = { search_url = URL } })
     host:http(URL .. "/health", function() return { status = healthy and 200 or 503 } end)
-    host:http(URL .. "/search", { json = { results = { "Spring tides come with a full moon." } } })
+    local results = { json = { results = { "Spring tides come with a full moon." } } }
+    host:http(URL .. "/search", function() return healthy and results or { status = 503 } end)
   end)
   after_each(function() host:close() end)
 
@@ -63,6 +64,19 @@ describe("multi_agent", function()
     client:execute("tides", "supervisor")
     events = client:events()
     assert.matches("full moon. (searcher)", events[#events].data.response, 1, true)
+  end)
+
+  it("notices when the search goes away, and when it returns", function()
+    local client = host:connect{ bearer = "demo-key" }
+    assert.equal("processing_ready", client.state)
+    healthy = false
+    client:execute("tides", "supervisor")
+    local events = client:events()
+    assert.matches("archivist", events[#events].data.response, 1, true)
+    assert.equal("degraded", client.state)
+    healthy = true
+    host:advance(60)
+    assert.equal("processing_ready", client.state)
   end)
 
   it("tells why when nobody knows", function()

@@ -9,6 +9,7 @@
 
 local core = ...
 local json = require "tidegate.json"
+local log = require "tidegate.log"
 local http = require "tidegate.http"
 local time = require "tidegate.time"
 
@@ -113,7 +114,7 @@ function Source:fetch()
   return keys, bits
 end
 
---- Fetches now, unless it is under way already. Afterwards `self.keys` and `self.why` tell how it went.
+--- Fetches now, unless it is under way already. Afterwards `self.keys` tells how it went.
 function Source:refresh()
   if not core.begin(self.flight) then
     return false
@@ -121,11 +122,12 @@ function Source:refresh()
   self.tried_at = time.monotonic()
   local keys, more = self:fetch()
   if keys then
-    self.keys, self.bits, self.why = keys, more, nil
+    self.keys, self.bits = keys, more
     self.fetched_at = time.monotonic()
     self.due_at = self.fetched_at + self.refresh_after
   else
-    self.why = more
+    local source = (self.issuer or self.url):gsub("[?#].*", "")
+    log.warn("jwt: keys cannot be fetched", { source = source, why = more })
     self.due_at = time.monotonic() + FAILURE_PAUSE
   end
   core.land(self.flight)
@@ -151,7 +153,8 @@ function Source:wait_for_keys()
   end
 end
 
---- Keys, and bits of algorithms or nil; or nil and why.
+--- Keys, and bits of algorithms or nil; or nil and a text that clients may see: where keys are, and what is
+--- wrong there, is for the log.
 function Source:get()
   if not self:serves() then
     self:wait_for_keys()
@@ -159,7 +162,7 @@ function Source:get()
     self:refresh()
   end
   if not self:serves() then
-    return nil, "the keys of tokens cannot be fetched" .. (self.why and ": " .. self.why or "")
+    return nil, "the keys of tokens cannot be had now; try again later"
   end
   return self.keys, self.bits
 end

@@ -2,6 +2,7 @@
 own, is counted, and leaves nothing secret in the log or in the admin interface's answers."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import secrets
@@ -11,53 +12,19 @@ import unittest
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from harness import ROOT, Client, Raw, ServerTest, upgrade_request
+from attempts import AttackTest, Attempt
+from harness import ROOT, Client
 from upstream import Upstream
 
-DENIED = 'tidegate_hook_outcomes_total{hook="authenticate",outcome="denied"}'
 SIGNING_SECRET = "signing-secret-0123456789-abcdefgh"
 ORIGIN = "https://app.example"
 
 
-class Attempt:
-    """What is shown, and what the client is told."""
-
-    def __init__(self, why, bearer=None, path="/", headers=None, code=4401):
-        self.why, self.bearer, self.path, self.code = why, bearer, path, code
-        self.headers = {**({"Authorization": b"Bearer " + bearer} if bearer else {}), **(headers or {})}
-
-    async def __call__(self, server):
-        request = upgrade_request(self.path, {k: v for k, v in self.headers.items() if isinstance(v, str)})
-        raw_lines = b"".join(
-            name.encode() + b": " + value + b"\r\n" for name, value in self.headers.items() if isinstance(value, bytes)
-        )
-        raw = await Raw.connect(server)
-        await raw.write(request[:-2] + raw_lines + b"\r\n")
-        status, _ = await raw.response()
-        assert status == 101, status
-        return await raw.until_close()
+def base64url(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-class Attacks(ServerTest):
-    async def attack(self, server, attempts, shown):
-        """Every attempt is denied; then no log line and no answer holds any of the secrets."""
-        before = await server.metric(DENIED)
-        for name, attempt in attempts.items():
-            with self.subTest(name):
-                code, reason = await attempt(server)
-                self.assertEqual((code, reason), (attempt.code, attempt.why))
-        self.assertEqual(await server.metric(DENIED), before + len(attempts))
-        self.look_for(server, shown)
-
-    def look_for(self, server, shown):
-        texts = [server.log.text(), server.out.text()]
-        self.assertIn("conn.", texts[0])  # there is a log to look at
-        for path in ("/health", "/metrics", "/policy", "/connections"):
-            texts.append(server.request("GET", path)[2])
-        for secret in shown:
-            for text in texts:
-                self.assertNotIn(secret, text)
-
+class Attacks(AttackTest):
     async def test_api_keys(self):
         names = ("good", "expired", "early", "stranger")
         keys = {name: secrets.token_hex(32) for name in names}
@@ -71,16 +38,16 @@ class Attacks(ServerTest):
         server = await self.serve(ROOT / "policies/api_key.lua", "--log-level", "debug", *options)
         digest = hashlib.sha256(keys["good"].encode()).hexdigest()
         attempts = {
-            "wrong": Attempt("the API key is unknown", keys["stranger"].encode()),
-            "all but the last digit": Attempt("the API key is unknown", keys["good"][:-1].encode()),
-            "its digest": Attempt("the API key is unknown", digest.encode()),
-            "expired": Attempt("the API key has expired", keys["expired"].encode()),
-            "not yet valid": Attempt("the API key is not valid yet", keys["early"].encode()),
-            "oversized": Attempt("the API key is too long", keys["good"].encode() * 5),
-            "not UTF-8": Attempt("the API key is malformed", headers={"X-Api-Key": b"\xff\xfe" + b"a" * 30}),
-            "not UTF-8, in the query": Attempt("the API key is malformed", path="/?api_key=%ff%00"),
-            "empty": Attempt("the API key is malformed", path="/?api_key="),
-            "in the query": Attempt("the API key is unknown", path="/?api_key=" + keys["stranger"]),
+            "wrong": Attempt("unknown", "the API key is unknown", keys["stranger"].encode()),
+            "all but the last digit": Attempt("unknown", "the API key is unknown", keys["good"][:-1].encode()),
+            "its digest": Attempt("unknown", "the API key is unknown", digest.encode()),
+            "expired": Attempt("expired", "the API key has expired", keys["expired"].encode()),
+            "not yet valid": Attempt("not_yet_valid", "the API key is not valid yet", keys["early"].encode()),
+            "oversized": Attempt("too_large", "the API key is too long", keys["good"].encode() * 5),
+            "not UTF-8": Attempt("malformed", "the API key is malformed", headers={"X-Api-Key": b"\xff\xfe" + b"a" * 30}),
+            "not UTF-8, in the query": Attempt("malformed", "the API key is malformed", path="/?api_key=%ff%00"),
+            "empty": Attempt("malformed", "the API key is malformed", path="/?api_key="),
+            "in the query": Attempt("unknown", "the API key is unknown", path="/?api_key=" + keys["stranger"]),
         }
         await self.attack(server, attempts, [*keys.values(), "\\xff"])
         # A key may be used twice at once; a revoked one not at all.
@@ -89,7 +56,7 @@ class Attacks(ServerTest):
         self.assertEqual((status, json.loads(text)), (200, {"closed": 2}))
         for client in two:
             self.assertEqual(await client.closed(), (4401, "the token has been revoked"))
-        revoked = {"revoked": Attempt("the token has been revoked", keys["good"].encode())}
+        revoked = {"revoked": Attempt("revoked", "the token has been revoked", keys["good"].encode())}
         await self.attack(server, revoked, keys.values())
 
     async def test_tickets(self):
@@ -102,8 +69,8 @@ class Attacks(ServerTest):
             issued.append(json.loads(text)["ticket"])
             return issued[-1]
 
-        def shows(why, ticket, origin=None):
-            return Attempt(why, path="/?ticket=" + ticket, headers={"Origin": origin} if origin else None)
+        def shows(reason, why, ticket, origin=None):
+            return Attempt(reason, why, path="/?ticket=" + ticket, headers={"Origin": origin} if origin else None)
 
         used, short, bound = await issue(), await issue(ttl=0.001), await issue(origin=ORIGIN)
         cut = await issue()
@@ -117,16 +84,16 @@ class Attacks(ServerTest):
         await server.eventually("expired", expired)
         again = "the ticket has been used already; ask for another"
         attempts = {
-            "wrong": shows("the ticket is unknown", wrong),
-            "expired": shows("the ticket has expired; ask for another", short),
-            "for another audience": shows("the ticket is for another origin", bound, "https://evil.example"),
-            "the same, by its own": shows(again, bound, ORIGIN),
-            "replayed": shows(again, used),
-            "replayed as a bearer token": Attempt(again, used.encode()),
-            "all but the last digit": shows("the ticket is unknown", cut[:-1]),
-            "oversized": shows("the ticket is too long", used * 200),
-            "not UTF-8": shows("the ticket is malformed", "%ff%fe"),
-            "with a NUL": shows("the ticket is malformed", used[:20] + "%00"),
+            "wrong": shows("unknown", "the ticket is unknown", wrong),
+            "expired": shows("expired", "the ticket has expired; ask for another", short),
+            "for another audience": shows("origin", "the ticket is for another origin", bound, "https://evil.example"),
+            "the same, by its own": shows("replayed", again, bound, ORIGIN),
+            "replayed": shows("replayed", again, used),
+            "replayed as a bearer token": Attempt("replayed", again, used.encode()),
+            "all but the last digit": shows("unknown", "the ticket is unknown", cut[:-1]),
+            "oversized": shows("too_large", "the ticket is too long", used * 200),
+            "not UTF-8": shows("malformed", "the ticket is malformed", "%ff%fe"),
+            "with a NUL": shows("malformed", "the ticket is malformed", used[:20] + "%00"),
         }
         await self.attack(server, attempts, [*issued, wrong])
         rows = await server.metrics()
@@ -152,12 +119,13 @@ class Attacks(ServerTest):
             "--set", f"options.secret={SIGNING_SECRET}",
             "--set", "options.algorithms=HS256",
             "--set", "options.audience=agents",
+            "--set", "options.issuer=https://id.example",
         )  # fmt: skip
         shown = [SIGNING_SECRET]
         now = int(time.time())
 
         def token(key=SIGNING_SECRET, algorithm="HS256", **claims):
-            body = {"sub": "ada", "aud": "agents", "iat": now, "exp": now + 600, **claims}
+            body = {"iss": "https://id.example", "sub": "ada", "aud": "agents", "iat": now, "exp": now + 600, **claims}
             shown.append(jwt.encode({k: v for k, v in body.items() if v is not None}, key, algorithm))
             return shown[-1].encode()
 
@@ -165,24 +133,27 @@ class Attacks(ServerTest):
         await (await Client.ready(server, good.decode())).close()
         head, claims, signature = good.decode().split(".")
         attempts = {
-            "wrong": b"nonsense",
-            "of another key": token("0ther" * 10),
-            "of another algorithm": token(rsa.generate_private_key(65537, 2048), "RS256"),
-            "expired": token(exp=now - 60),
-            "not yet valid": token(nbf=now + 600),
-            "for another audience": token(aud="others"),
-            "without an end": token(exp=None),
-            "oversized": token(pad="x" * 9000),
-            "not UTF-8": good[:-1] + b"\xff",
-            "with other claims": f"{head}.{claims[:-4]}AAAA.{signature}".encode(),
+            "wrong": ("malformed", b"nonsense"),
+            "of another key": ("signature", token("0ther" * 10)),
+            "of another algorithm": ("algorithm", token(rsa.generate_private_key(65537, 2048), "RS256")),
+            "of no algorithm": ("algorithm", f"{base64url({'alg': 'none'})}.{claims}.".encode()),
+            "without its signature": ("signature", f"{head}.{claims}.".encode()),
+            "with half of its signature": ("signature", good[:-19]),
+            "with other claims": ("signature", f"{head}.{claims[:-4]}AAAA.{signature}".encode()),
+            "expired": ("expired", token(exp=now - 60)),
+            "not yet valid": ("not_yet_valid", token(nbf=now + 600)),
+            "for another audience": ("audience", token(aud="others")),
+            "of another issuer": ("issuer", token(iss="https://evil.example")),
+            "without an end": ("claims", token(exp=None)),
+            "nobody's": ("claims", token(sub=None)),
+            "oversized": ("too_large", token(pad="x" * 9000)),
+            "not UTF-8": ("malformed", good[:-1] + b"\xff"),
         }
-        before, told = await server.metric(DENIED), {}
-        for name, bearer in attempts.items():
-            code, told[name] = await Attempt("", bearer)(server)
-            self.assertEqual(code, 4401, name)
-        self.assertEqual(await server.metric(DENIED), before + len(attempts))
-        self.assertEqual(told["of another key"], told["with other claims"])
-        self.assertEqual(len(set(told.values())), len(told) - 1, told)
+        attempts = {name: Attempt(reason, None, bearer) for name, (reason, bearer) in attempts.items()}
+        message = json.dumps({"type": "authenticate", "data": {"token": token(aud="others").decode()}}).encode()
+        attempts["in a message"] = Attempt("audience", None, message=message)
+        attempts["in a message, no token"] = Attempt("malformed", None, message=b'{"type":"authenticate","data":[]}')
+        await self.attack(server, attempts, shown)
         # A token may be used twice at once, and again; a revoked one not.
         replayed = token(jti="t-1").decode()
         two = await asyncio.gather(*(Client.ready(server, replayed) for _ in range(2)))
@@ -190,7 +161,7 @@ class Attacks(ServerTest):
         self.assertEqual((status, json.loads(text)), (200, {"closed": 2}))
         for client in two:
             self.assertEqual(await client.closed(), (4401, "the token has been revoked"))
-        revoked = {"revoked": Attempt("the token has been revoked", replayed.encode())}
+        revoked = {"revoked": Attempt("revoked", "the token has been revoked", replayed.encode())}
         await self.attack(server, revoked, shown)
 
     async def test_webhook(self):
@@ -203,9 +174,8 @@ class Attacks(ServerTest):
             asked = json.loads(exchange.body)
             if asked.get("bearer") == bearer:
                 return await exchange.reply(200, json.dumps({"identity": {"user_id": "ada"}}), "Content-Type: application/json")
-            reasons = {"gone": "the session is over", "early": "the session has not begun"}
-            known = reasons.get(asked.get("bearer", "")[:4].rstrip("-"), None)
-            body = json.dumps({"reason": known}) if known else ""
+            gone = asked.get("bearer", "").startswith("gone-")
+            body = json.dumps({"reason": "the session is over", "code": "expired"}) if gone else ""
             await exchange.reply(403, body, "Content-Type: application/json")
 
         upstream = await Upstream.start({"/check": check})
@@ -225,17 +195,17 @@ class Attacks(ServerTest):
         shown = [bearer, token, "stranger-secret", "gone-secret"]
         await (await Client.ready(server, bearer)).close()
         attempts = {
-            "wrong": Attempt("not authenticated", b"stranger-secret"),
-            "expired": Attempt("the session is over", b"gone-secret"),
-            "oversized": Attempt("the credentials are too long", bearer.encode() * 500),
-            "not UTF-8": Attempt("the credentials are malformed", path="/?sid=%ff%fe"),
+            "wrong": Attempt("denied", "not authenticated", b"stranger-secret"),
+            "expired": Attempt("expired", "the session is over", b"gone-secret"),
+            "oversized": Attempt("too_large", "the credentials are too long", bearer.encode() * 500),
+            "not UTF-8": Attempt("malformed", "the credentials are malformed", path="/?sid=%ff%fe"),
         }
         await self.attack(server, attempts, shown)
         # A service that fails lets nobody in, is left alone after three faults, and its answers stay with it.
         state["mode"] = "broken"
         asked = len(upstream.requests)
         again = "authentication is not available now; try again later"
-        faults = {f"fault {i}": Attempt(again, bearer.encode(), code=4503) for i in range(6)}
+        faults = {f"fault {i}": Attempt("unavailable", again, bearer.encode(), code=4503) for i in range(6)}
         await self.attack(server, faults, shown)
         self.assertEqual(len(upstream.requests) - asked, 3)
 

@@ -248,7 +248,7 @@ class BrowserExample(ServerTest):
             return seen;
         """)
         self.assertEqual(report[0], "not connected")
-        self.assertEqual(report[1:6], ["Closed with 4401: unknown key", "–"] * 2 + ["bob"])
+        self.assertEqual(report[1:6], ["Closed with 4401: the key is malformed", "–"] * 2 + ["bob"])
         self.assertRegex(report[6], r"^Closed with 4401: .*expired")
 
     async def test_loses_its_server_and_finds_it_again(self):

@@ -171,7 +171,7 @@ class Composition(ServerTest):
 
 
 class MultiAgent(ServerTest):
-    async def search_engine(self):
+    async def search_engine(self, port=0):
         """Healthy only while `self.healthy`."""
 
         async def health(exchange):
@@ -181,7 +181,7 @@ class MultiAgent(ServerTest):
             body = json.dumps({"results": ["Spring tides come with a full moon."]})
             await exchange.reply(200, body, "Content-Type: application/json")
 
-        upstream = await Upstream.start({"/health": health, "/search": search})
+        upstream = await Upstream.start({"/health": health, "/search": search}, port=port)
         self.addAsyncCleanup(upstream.stop)
         return upstream
 
@@ -213,6 +213,30 @@ class MultiAgent(ServerTest):
         self.assertIn("full moon. (searcher)", events[-1]["data"]["response"])
         self.assertEqual(events[-1]["data"]["handed_off_to"], events[-2]["run_id"])
         self.assertEqual({"supervisor", "archivist", "searcher", "writer"}, {e["agent"] for e in events})
+
+    async def test_it_notices_when_the_search_goes_away_and_when_it_returns(self):
+        self.healthy = True
+        upstream = await self.search_engine()
+        url, port = upstream.url(""), upstream.port
+        server = await self.serve(
+            ROOT / "examples/multi_agent",
+            "--set", f"options.search_url={url}",
+            "--set", "limits.prepare_retry=200ms",
+        )  # fmt: skip
+        client = await Client.ready(server, "demo-key")
+        self.assertEqual(client.data["state"], "processing_ready")
+        await upstream.stop()
+        events = await self.ask(client)
+        self.assertNotIn("(searcher)", events[-1]["data"]["response"])
+        told = await client.expect("connection_ready")
+        self.assertEqual((told["data"]["state"], told["data"]["reason"][:8]), ("degraded", "search: "))
+        events = await self.ask(client)  # what it can
+        self.assertIn("(archivist)", events[-1]["data"]["response"])
+        upstream = await self.search_engine(port)
+        told = await client.expect("connection_ready")
+        self.assertEqual(told["data"]["state"], "processing_ready")
+        events = await self.ask(client)
+        self.assertIn("full moon. (searcher)", events[-1]["data"]["response"])
 
 
 if __name__ == "__main__":

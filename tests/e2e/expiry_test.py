@@ -43,6 +43,7 @@ class Expiry(ServerTest):
         server = await self.serve(POLICY, *NOTICE)
         client = await Client.ready(server, "ada 1.2")
         first_end = (await client.expect("auth_expiring"))["data"]["expires_at"]
+        self.assertEqual(client.data["expires_at"], first_end)  # connection_ready said so
         await client.send({"type": "authenticate", "data": {"token": "ada 2.4"}})
         renewed = await client.expect("authenticated")
         self.assertGreater(renewed["data"]["expires_at"], first_end)

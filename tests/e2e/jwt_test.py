@@ -264,7 +264,8 @@ class Fetched(ServerTest):
         client = await Client.open(server, token("RS256", kid="1"))
         code, reason = await client.closed()
         self.assertEqual(code, 4401)
-        self.assertRegex(reason, "^unavailable: .*404")
+        self.assertEqual(reason, "unavailable: the keys of tokens cannot be had now; try again later")
+        await server.wait_log("keys cannot be fetched.*404")  # and who serves is told why
 
     async def test_the_ready_made_policy_with_a_provider(self):
         issuer = self.provider.url

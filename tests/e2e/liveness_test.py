@@ -42,6 +42,16 @@ class KeepAlive(ServerTest):
         await asyncio.wait_for(dropped(), DEADLINE)
         await server.wait_log(rf"\bid={raw.id}\b.*(ping|pong)")
 
+    async def test_a_peer_that_answers_pings_and_never_ends_its_message_is_closed(self):
+        server = await self.serve(POLICY, *KEEPALIVE, "--set", "limits.message_timeout=500ms")
+        raw = await Raw.ready(server)
+        await raw.write(frame(TEXT, b'{"type":', fin=False))
+        while (received := await raw.read_frame())[0] == PING:
+            await raw.write(frame(PONG, received[1]))
+        self.assertEqual(received, (CLOSE, b"\x11\x38the message took too long to arrive"))
+        raw.close()
+        await server.metric_reaches('tidegate_closes_total{code="4408"}')
+
     async def test_a_peer_that_answers_pings_stays(self):
         server = await self.serve(POLICY, *KEEPALIVE)
         raw = await Raw.ready(server)

@@ -220,6 +220,18 @@ class Farewells(ServerTest):
         self.assertEqual(await raw.rest(), b"")
         await self.assert_heard(server, "1000 clean")
 
+    async def test_before_a_frame_that_breaks_the_protocol(self):
+        server = await self.serve(SLOW, "--set", "limits.inbox_messages=4")
+        for bad, code in ((b"\x81\x01x", 1002), (frame(TEXT, b"\xff"), 1007), (frame(TEXT, b"x" * 2**21), 1009)):
+            server.log.lines.clear()
+            raw = await Raw.open(server)
+            await raw.write(self.farewell() + bad + frame(TEXT, "never"))
+            for n in range(self.COUNT):
+                self.assertEqual(await raw.read_frame(), (TEXT, f"m{n}".encode()))
+            self.assertEqual((await raw.until_close())[0], code)
+            raw.close()
+            await self.assert_heard(server, f"{code} lost")
+
     async def test_before_the_end_of_the_stream(self):
         server = await self.serve(SLOW)
         raw = await Raw.open(server)

@@ -118,7 +118,7 @@ class Revocation(ServerTest):
         await self.gone(leaked, 4401, "the token has been revoked")
         client = await Client.open(server, "ada:key:a/1")
         self.assertEqual((await client.closed())[0], 4401)
-        for body in ({"ttl": 0}, {"ttl": "1h"}, {"ttl": 1e10}, []):
+        for body in ({"ttl": 0}, {"ttl": "1h"}, {"ttl": 1e10}, {"tll": 60}, []):
             answer = await self.post(server, "/tokens/x/revoke", body, 400)
             self.assertEqual(answer["error"]["code"], "bad_revocation")
 

@@ -275,6 +275,27 @@ describe("auth.cache", function()
     assert.equal(2, asks(host))
   end)
 
+  it("counts what it kept, asked for and shared", function()
+    local host = host_for(cached "function(_, c) time.sleep(1) return { user_id = c.bearer } end")
+    for _ = 1, 3 do host:connect { bearer = "a" } end
+    host:advance(1)
+    host:connect { bearer = "a" }
+    local function events(name)
+      return host:metrics("tidegate_auth_events_total", { event = "cache_" .. name })
+    end
+    assert.same({ 1, 2, 1 }, { events "miss", events "shared", events "hit" })
+  end)
+
+  it("holds nothing of clients that leave while it asks", function()
+    local host = host_for(cached "function(_, c) time.sleep(9) return { user_id = c.bearer } end")
+    local function drop_many(round, count)
+      for i = 1, count do host:connect({ bearer = round .. ":" .. i }):drop() end
+      return host:metrics "tidegate_script_memory_bytes"
+    end
+    local before = drop_many(1, 400)
+    assert.is_true(drop_many(2, 1000) - before < 250000)
+  end)
+
   it("keeps nothing beyond the identity's expiry", function()
     local host = host_with("count(function() return { user_id = 'u', expires_at = time.now() + 5 } end)")
     host:connect { bearer = "a" }
@@ -408,7 +429,7 @@ describe("auth.rate_limited", function()
   it("counts no success, no wait, nothing missing, no fault and nobody's absence", function()
     local blocks = {
       yes = "ada", missing = "4401 nothing there", raises = FAULT, wrong = FAULT, wait = "wait",
-      ["answers(nil, 'gone', 'unavailable')"] = "4401 gone", rejected = "4429 slow down",
+      ["answers(nil, 'gone', 'unavailable')"] = "4503 gone", rejected = "4429 slow down",
     }
     for block, expected in pairs(blocks) do
       local host = host_with(nil, block)

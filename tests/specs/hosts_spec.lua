@@ -12,6 +12,24 @@ local function told(version)
   return source(("function policy.agents.tell(run) return %q end"):format(version))
 end
 
+describe("options", function()
+  it("that are misspelt are warned of", function()
+    local declaring = [[
+      return {
+        options = { issuer = { type = "string" }, keys = { type = "table" },
+          up = { url = { type = "string" } } },
+        authenticate = function() return { user_id = "u" } end,
+      }]]
+    local function warned(options)
+      local lines = testing.host({ source = declaring, options = options }):logs "policy.option_unknown"
+      return lines[1] and lines[1].fields.option .. " " .. lines[1].fields.did_you_mean
+    end
+    assert.equal("isuer issuer", warned { isuer = "x" })
+    assert.equal("up.ulr up.url", warned { up = { ulr = "x" } })
+    assert.is_nil(warned { issuer = "x", keys = { isuer = "k" }, up = { url = "x" }, other = "x" })
+  end)
+end)
+
 describe("a host", function()
   it("does not start with a policy that does not load", function()
     assert.error_matches(function() testing.host{ source = "return {}" } end, "authenticate")

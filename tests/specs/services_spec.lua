@@ -72,6 +72,59 @@ describe("services", function()
       table.concat(client:states(), " "))
   end)
 
+  it("that go away later are asked again until they are back", function()
+    local host = host_with(KEYED .. [[
+      policy.services = { a = keyed "a" }
+      policy.agents.asks = function(run)
+        time.sleep(1)
+        if kv.get "a" then run.conn:degrade("a went away") end
+        return tostring(run.conn:degrade("again"))
+      end
+      policy.binary = function(conn, bytes) conn:send { type = "said", data = { conn:degrade(bytes) } } end]])
+    local other, client = host:connect(), host:connect()
+    assert.equal("processing_ready", client:expect("connection_ready").data.state)
+    other:send { type = "a", data = "down" }
+    -- During a run it waits for the run's end.
+    client:execute("x", "asks")
+    host:advance(1)
+    assert.equal("degraded", client.state)
+    assert.equal("true", client:expect("agent_completed").data.response)
+    local ready = client:expect("connection_ready").data
+    assert.same({ "degraded", "a went away" }, { ready.state, ready.reason })
+    host:advance(3)
+    assert.equal("degraded", client.state)
+    assert.same({ a = "down" }, told(client))
+    other:send { type = "a" }
+    host:advance(8)
+    assert.equal("processing_ready", client:expect("connection_ready").data.state)
+    assert.same({ a = true }, told(client))
+    -- Without a run it is so at once.
+    client:send_binary "gone"
+    assert.equal("degraded", client.state)
+    assert.same({ true }, client:expect("said").data)
+    host:advance(2)
+    assert.equal("processing_ready", client.state)
+    assert.matches("processing_ready degraded reconnecting processing_ready$",
+      table.concat(client:states(), " "))
+  end)
+
+  it("cannot be said to be missing during setup, by nobody, or without a word", function()
+    local host = host_with [[
+      function policy.prepare(conn)
+        local ok, why = conn:degrade("x")
+        return nil, tostring(ok) .. " " .. why
+      end]]
+    assert.equal("nil not ready", host:connect().close_reason)
+    host = host_with [[
+      policy.binary = function(conn) conn:degrade() end
+      policy.closed = function(conn) require("tidegate.kv").set("late", { conn:degrade("x") }) end]]
+    local client = host:connect()
+    client:send_binary "x"
+    assert.equal(1011, client.close_code)
+    local logged = host:logs("hook.failed")[1].fields
+    assert.matches("a text that says what is missing expected, got nothing", logged.message, 1, true)
+  end)
+
   it("are asked all at once, and one that hangs is missing", function()
     local host = host_with([[
       policy.services = {

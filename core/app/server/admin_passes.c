@@ -26,6 +26,22 @@ static bool read_object(struct tg_admin_request *request, struct tg_json_value *
            object->kind == TG_JSON_OBJECT;
 }
 
+/* A misspelt member must not be passed over: "orgin" would make a ticket that is good for every page. */
+static bool has_only(const struct tg_json_value *object, const char *const *names, size_t count)
+{
+    struct tg_json_value key;
+    struct tg_json_value value;
+    size_t cursor = 0;
+    while (tg_json_next(object, &cursor, &key, &value)) {
+        size_t i = 0;
+        while (i < count && !tg_json_equals(&key, names[i]))
+            i++;
+        if (i == count)
+            return false;
+    }
+    return true;
+}
+
 /* In milliseconds; 0: not what it should be. */
 static uint64_t read_ttl(const struct tg_json_value *object, double seconds, double most)
 {
@@ -47,25 +63,45 @@ struct ticket_body {
     struct tg_json_value identity; /* NONE: user_id is all */
 };
 
+static bool has_control(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return true;
+    return false;
+}
+
+/* What a browser sends as Origin, to which it is compared: no path, not even a slash. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    if (strcmp(text, "null") == 0)
+        return true;
+    return host != NULL && host > text && host[3] != '\0' && strpbrk(host + 3, "/?#@ ") == NULL;
+}
+
 /* NULL, or what is wrong. */
 static const char *read_ticket(const struct tg_json_value *object, struct ticket_body *out)
 {
+    static const char *const names[] = {"user_id", "identity", "origin", "ttl"};
     struct tg_json_value user = tg_json_member(object, "user_id");
     struct tg_json_value origin = tg_json_member(object, "origin");
     out->identity = tg_json_member(object, "identity");
     struct tg_json_value inner = tg_json_member(&out->identity, "user_id");
     out->bound = origin.kind != TG_JSON_NONE;
     out->ttl_ms = read_ttl(object, TG_TICKET_TTL_MS / 1000.0, TG_TICKET_TTL_MAX_MS / 1000.0);
+    if (!has_only(object, names, sizeof names / sizeof names[0]))
+        return "a ticket has user_id, identity, origin and ttl, and nothing else";
     if (tg_json_copy_string(&user, out->user_id, sizeof out->user_id) != TG_ERR_OK ||
-        out->user_id[0] == '\0')
-        return "user_id is text of 1 to 256 bytes";
+        out->user_id[0] == '\0' || has_control(out->user_id))
+        return "user_id is text of 1 to 256 bytes, without control characters";
     if (out->identity.kind != TG_JSON_NONE && out->identity.kind != TG_JSON_OBJECT)
         return "identity is an object";
     if (inner.kind != TG_JSON_NONE && !tg_json_equals(&inner, out->user_id))
         return "identity.user_id is another than user_id";
     if (out->bound && (tg_json_copy_string(&origin, out->origin, sizeof out->origin) != TG_ERR_OK ||
-                       out->origin[0] == '\0'))
-        return "origin is text of 1 to 255 bytes, such as https://app.example";
+                       !is_origin(out->origin)))
+        return "origin is text of 1 to 255 bytes, such as https://app.example, without a path";
     if (out->ttl_ms == 0)
         return "ttl is a number of seconds, more than 0 and at most 300";
     return NULL;
@@ -180,7 +216,8 @@ void tg__admin_post_revoke(void *ctx, struct tg_admin_request *request)
                               .key = tg_admin_param(request),
                               .code = 4401,
                               .reason = TG_REVOKED_REASON};
-    uint64_t ttl_ms = read_object(request, &object)
+    static const char *const names[] = {"ttl"};
+    uint64_t ttl_ms = read_object(request, &object) && has_only(&object, names, 1)
                           ? read_ttl(&object, REVOKE_TTL_SECONDS, REVOKE_TTL_SECONDS_MAX)
                           : 0;
     if (ttl_ms == 0 || strlen(what.key) > TG_TOKEN_ID_MAX) {

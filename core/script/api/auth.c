@@ -11,6 +11,7 @@
 #include "script/api/api.h"
 #include "script/api/flight.h"
 #include "script/api/tide.h"
+#include "script/policy/generation.h"
 #include "script/policy/loader.h"
 #include "script/sandbox/sandbox.h"
 
@@ -46,10 +47,22 @@ static int l_marker(lua_State *L)
     return 3;
 }
 
+/* count(event): one of tg_auth_event_names */
+static int l_count(lua_State *L)
+{
+    const char *event = luaL_checkstring(L, 1);
+    struct tg_metrics *metrics = tg_generation_of(L)->env->metrics;
+    size_t i = 0;
+    while (i < TG_AUTH_EVENTS && strcmp(tg_auth_event_names[i], event) != 0)
+        i++;
+    luaL_argcheck(L, i < TG_AUTH_EVENTS, 1, "no such event");
+    if (metrics != NULL)
+        tg_counter_add(&metrics->auth_events[i], 1);
+    return 0;
+}
+
 static const luaL_Reg core[] = {
-    {"raise", l_raise},
-    {"describe", l_describe},
-    {"marker", l_marker},
+    {"raise", l_raise}, {"describe", l_describe}, {"marker", l_marker}, {"count", l_count},
     {NULL, NULL},
 };
 

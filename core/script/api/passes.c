@@ -41,6 +41,22 @@ static int push_field(lua_State *L, const char *name)
     return lua_type(L, -1);
 }
 
+/* A misspelt one must not be passed over: "orgin" would make a ticket that is good for every page. */
+static void check_names(lua_State *L)
+{
+    static const char *const names[] = {"identity", "origin", "ttl"};
+    for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        size_t i = 0;
+        while (i < sizeof names / sizeof names[0] && strcmp(names[i], name) != 0)
+            i++;
+        if (i == sizeof names / sizeof names[0])
+            luaL_error(L,
+                       "passes.issue: there is no option \"%s\"; there are identity, origin, ttl",
+                       name);
+    }
+}
+
 static uint64_t check_ticket_ttl(lua_State *L)
 {
     uint64_t ttl_ms = TG_TICKET_TTL_MS;
@@ -98,6 +114,7 @@ static int l_passes_issue(lua_State *L)
         return luaL_error(L, "passes.issue: { identity = { user_id = … } } expected, got %s",
                           tg_api_type_name(L, 1));
     lua_settop(L, 1);
+    check_names(L);
     order.ttl_ms = check_ticket_ttl(L);
     check_origin(L, &order);
     check_identity(L, &order);

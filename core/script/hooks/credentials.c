@@ -125,19 +125,19 @@ static void push_query(lua_State *L, const char *query)
 
 static void push_headers(lua_State *L, const struct tg_request *request)
 {
-    lua_createtable(L, 0, (int)request->header_count);
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct tg_request_header *header = &request->headers[i];
-        lua_getfield(L, -1, header->name);
+    struct tg_request_header header;
+    lua_createtable(L, 0, (int)tg_request_header_count(request));
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        lua_getfield(L, -1, header.name);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
-            lua_pushstring(L, header->value);
+            lua_pushstring(L, header.value);
         } else {
-            lua_pushstring(L, strcmp(header->name, "cookie") == 0 ? "; " : ", ");
-            lua_pushstring(L, header->value);
+            lua_pushstring(L, strcmp(header.name, "cookie") == 0 ? "; " : ", ");
+            lua_pushstring(L, header.value);
             lua_concat(L, 3);
         }
-        lua_setfield(L, -2, header->name);
+        lua_setfield(L, -2, header.name);
     }
 }
 
@@ -153,27 +153,43 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
 {
     luaL_checkstack(L, 10, "request");
     lua_createtable(L, 0, 7);
-    lua_pushstring(L, request->method);
+    lua_pushstring(L, tg_request_method(request));
     lua_setfield(L, -2, "method");
-    lua_pushstring(L, request->path);
+    lua_pushstring(L, tg_request_path(request));
     lua_setfield(L, -2, "path");
-    push_query(L, request->query);
+    push_query(L, tg_request_query(request));
     lua_setfield(L, -2, "query");
     push_headers(L, request);
     lua_setfield(L, -2, "headers");
-    lua_pushstring(L, request->remote);
+    lua_pushstring(L, tg_request_remote(request));
     lua_setfield(L, -2, "remote_address");
-    if (!push_json(L, request->tls.info))
-        lua_pushboolean(L, request->secure);
+    if (!push_json(L, tg_request_tls_info(request)))
+        lua_pushboolean(L, tg_request_is_secure(request));
     lua_setfield(L, -2, "tls");
-    lua_pushboolean(L, request->via_proxy);
+    lua_pushboolean(L, tg_request_is_via_proxy(request));
     lua_setfield(L, -2, "via_proxy");
+}
+
+/* A header that proves something. NULL also when it is there twice: whoever stands in front may have looked at
+ * the other one. */
+static const char *single_header(const struct tg_request *request, const char *name)
+{
+    struct tg_request_header header;
+    const char *value = NULL;
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        if (strcmp(header.name, name) != 0)
+            continue;
+        if (value != NULL)
+            return NULL;
+        value = header.value;
+    }
+    return value;
 }
 
 /* What follows `scheme` in an Authorization header; data NULL when it is another scheme. */
 static struct span authorization(const struct tg_request *request, const char *scheme)
 {
-    const char *value = tg_request_header(request, "authorization");
+    const char *value = single_header(request, "authorization");
     size_t len = strlen(scheme);
     if (value == NULL || strncasecmp(value, scheme, len) != 0 || !is_blank(value[len]))
         return (struct span){NULL, 0};
@@ -184,11 +200,11 @@ static struct span authorization(const struct tg_request *request, const char *s
 static void each_subprotocol(lua_State *L, const struct tg_request *request,
                              void (*fn)(lua_State *L, struct span item))
 {
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct tg_request_header *header = &request->headers[i];
-        struct span rest = {header->value, strlen(header->value)};
+    struct tg_request_header header;
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        struct span rest = {header.value, strlen(header.value)};
         struct span item;
-        if (strcmp(header->name, "sec-websocket-protocol") != 0)
+        if (strcmp(header.name, "sec-websocket-protocol") != 0)
             continue;
         while (next_part(&rest, ',', &item)) {
             item = trim(item);
@@ -252,12 +268,12 @@ static void set_basic(lua_State *L, const struct tg_request *request)
 
 static void push_cookies(lua_State *L, const struct tg_request *request)
 {
+    struct tg_request_header header;
     lua_newtable(L);
-    for (size_t i = 0; i < request->header_count; i++) {
-        const struct tg_request_header *header = &request->headers[i];
-        struct span rest = {header->value, strlen(header->value)};
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        struct span rest = {header.value, strlen(header.value)};
         struct span pair;
-        if (strcmp(header->name, "cookie") != 0)
+        if (strcmp(header.name, "cookie") != 0)
             continue;
         while (next_part(&rest, ';', &pair)) {
             pair = trim(pair);
@@ -273,7 +289,7 @@ static void push_cookies(lua_State *L, const struct tg_request *request)
 
 static void set_api_key(lua_State *L, const struct tg_request *request)
 {
-    const char *key = tg_request_header(request, "x-api-key");
+    const char *key = single_header(request, "x-api-key");
     if (key != NULL && key[0] != '\0') {
         lua_pushstring(L, key);
     } else {
@@ -289,7 +305,7 @@ void tg_credentials_push(lua_State *L, const struct tg_request *request, const c
 {
     luaL_checkstack(L, 12, "credentials");
     lua_createtable(L, 0, 8);
-    push_query(L, request->query);
+    push_query(L, tg_request_query(request));
     lua_setfield(L, -2, "query");
     push_cookies(L, request);
     lua_setfield(L, -2, "cookies");
@@ -300,9 +316,9 @@ void tg_credentials_push(lua_State *L, const struct tg_request *request, const c
     set_bearer(L, request);
     set_basic(L, request);
     set_api_key(L, request);
-    lua_pushstring(L, request->remote);
+    lua_pushstring(L, tg_request_remote(request));
     lua_setfield(L, -2, "remote_address");
-    if (push_json(L, request->tls.client_certificate))
+    if (push_json(L, tg_request_client_certificate(request)))
         lua_setfield(L, -2, "client_certificate");
     if (message_json != NULL) {
         tg_lua_json_push(L, message_json, message_len);

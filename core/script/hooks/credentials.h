@@ -16,8 +16,8 @@ extern const char *const tg_request_fields[];
 extern const char *const tg_credentials_fields[];
 
 /* Pushes { method, path, query, headers, remote_address, tls }. Repeated headers are joined with ", "
- * (cookies with "; "); of repeated query keys the first counts. tls is { version, cipher, server_name },
- * true when a trusted proxy says that its client speaks TLS, or false. */
+ * (cookies with "; "); of repeated query keys the first counts. tls is what
+ * tg_stream_tls_describe says, true when a trusted proxy says that its client speaks TLS, or false. */
 void tg_request_push(struct lua_State *L, const struct tg_request *request);
 
 /* Pushes { bearer, basic, query, cookies, subprotocols, api_key, remote_address, client_certificate,

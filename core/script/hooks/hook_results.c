@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -274,15 +275,39 @@ static void read_route(lua_State *L, enum tg_hook hook, struct tg_hook_reading *
         r->result.agent = r->agent;
 }
 
-/* The code of a denial, beside nil and a reason: an HTTP status, which becomes a close code as that of
- * tide.reject does, or a text, which is for the policy's own blocks. */
-static bool read_denial_code(lua_State *L, int *status)
+/* What an HTTP status says, in one word. */
+static const char *status_name(int status)
 {
-    *status = 0;
+    switch (status) {
+    case 401:
+        return "unauthenticated";
+    case 403:
+        return "forbidden";
+    case 408:
+        return "timeout";
+    case 429:
+        return "rate_limited";
+    case 503:
+        return "unavailable";
+    default:
+        return "other";
+    }
+}
+
+/* The code of a denial, beside nil and a reason: an HTTP status, which becomes a close code as that of
+ * tide.reject does, or a word. False: none, or something else. */
+static bool read_denial_code(lua_State *L, int *status, char word[TG_DENIAL_REASON_SIZE])
+{
+    size_t len = 0;
     if (!lua_isnil(L, 1) || lua_type(L, 2) != LUA_TSTRING)
         return false;
-    if (lua_type(L, 3) == LUA_TSTRING)
+    if (lua_type(L, 3) == LUA_TSTRING) {
+        const char *text = lua_tolstring(L, 3, &len);
+        bool valid = tg_denial_reason_valid(text, len);
+        (void)snprintf(word, TG_DENIAL_REASON_SIZE, "%s", valid ? text : "other");
+        *status = strcmp(word, "unavailable") == 0 ? 503 : 0;
         return true;
+    }
     lua_Number code = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
     if (!(code >= 400 && code <= 599) || code != (int)code)
         return false;
@@ -302,6 +327,22 @@ static const reader_fn readers[TG_HOOKS] = {
     [TG_HOOK_ROUTE] = read_route,
 };
 
+/* Only who is asked for an identity says why not in a word, too: those denials are counted by it. */
+static void set_code(struct tg_hook_reading *r, int status, const char *word)
+{
+    if (status != 0)
+        r->result.status = status + 4000;
+    if (word[0] == '\0' && r->result.status != 0)
+        word = status_name(r->result.status - 4000);
+    (void)snprintf(r->code, sizeof r->code, "%s", word);
+    r->result.code = r->code[0] != '\0' ? r->code : NULL;
+}
+
+bool tg_hook_results_matter(enum tg_hook hook)
+{
+    return readers[hook] != NULL;
+}
+
 void tg_hook_results_read(lua_State *L, enum tg_hook hook, struct tg_hook_reading *out)
 {
     memset(out, 0, sizeof *out);
@@ -309,7 +350,9 @@ void tg_hook_results_read(lua_State *L, enum tg_hook hook, struct tg_hook_readin
         int count = lua_gettop(L);
         luaL_checkstack(L, 8, "results");
         int status = 0;
-        bool coded = readers[hook] == read_authenticate && read_denial_code(L, &status);
+        char word[TG_DENIAL_REASON_SIZE] = "";
+        bool authenticates = readers[hook] == read_authenticate;
+        bool coded = authenticates && read_denial_code(L, &status, word);
         bool surplus = false;
         for (int i = RESULTS_MAX + (coded ? 2 : 1); i <= count; i++)
             surplus = surplus || !lua_isnil(L, i);
@@ -318,8 +361,8 @@ void tg_hook_results_read(lua_State *L, enum tg_hook hook, struct tg_hook_readin
             read_wrong(hook, out, "returned more than two values");
         else
             readers[hook](L, hook, out);
-        if (status != 0 && out->result.outcome == TG_HOOK_DENIED_OUTCOME)
-            out->result.status = status + 4000;
+        if (authenticates && out->result.outcome == TG_HOOK_DENIED_OUTCOME)
+            set_code(out, status, word);
     }
     lua_settop(L, 0);
 }

@@ -3,7 +3,10 @@
 #ifndef TG_SCRIPT_HOOK_RESULTS_H
 #define TG_SCRIPT_HOOK_RESULTS_H
 
+#include <stdbool.h>
+
 #include "base/buffer.h"
+#include "base/metrics.h"
 #include "connection/hooks.h"
 #include "script/api/tide.h"
 
@@ -22,10 +25,13 @@ struct tg_hook_reading {
     char user_id[TG_USER_ID_BYTES_MAX + 1];
     char agent[TG_AGENT_NAME_BYTES_MAX + 1];
     char reason[TG_REASON_SIZE]; /* for the peer */
+    char code[TG_DENIAL_REASON_SIZE];
     char offered_id[64];
     struct tg_error wrong; /* BAD_RESULT: what was wrong, for the log */
 };
 
+/* False: whatever the hook returns is an answer. */
+bool tg_hook_results_matter(enum tg_hook hook);
 /* The hook's results are all that is on the stack; they are gone afterwards. Needs protected mode; runs
  * no script code. `out` may be uninitialised. */
 void tg_hook_results_read(struct lua_State *L, enum tg_hook hook, struct tg_hook_reading *out);

@@ -2,6 +2,7 @@
  */
 #include "script/policy/options.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/log.h"
 #include "base/suggest.h"
 #include "script/hooks/view.h"
 #include "script/policy/generation.h"
@@ -23,7 +25,7 @@
 static const char *const fields[] = {"default", "description", "required", "secret", "type"};
 #define FIELDS (sizeof fields / sizeof fields[0])
 
-static char declared_key; /* registry: path -> true, of what the policy declares */
+static char declared_key; /* registry: path -> name of its type, of what the policy declares */
 
 /* --- declarations ------------------------------------------------------------------------------- */
 
@@ -39,8 +41,8 @@ static bool read_type(struct tg_options_reading *r, struct tg_option_declaration
         }
     }
     tg_mistakes_add(r->mistakes, "option-declaration",
-                    "%s: the option %s has the type \"%s\"; types are \"string\", \"number\" and "
-                    "\"boolean\"",
+                    "%s: the option %s has the type \"%s\"; types are \"string\", \"number\", "
+                    "\"boolean\" and \"table\"",
                     r->where, d->path, name);
     return false;
 }
@@ -89,10 +91,10 @@ static void push_declared(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static void note_declared(lua_State *L, const char *path)
+static void note_declared(lua_State *L, const char *path, const char *type)
 {
     push_declared(L);
-    lua_pushboolean(L, 1);
+    lua_pushstring(L, type);
     lua_setfield(L, -2, path);
     lua_pop(L, 1);
 }
@@ -102,11 +104,12 @@ static void declare_option(struct tg_options_reading *r, const char *path, int i
     struct tg_option_declaration d = {.index = index};
 
     (void)snprintf(d.path, sizeof d.path, "%s", path);
-    note_declared(r->L, path);
+    note_declared(r->L, path, "");
     tg__options_look_at(r, path);
     check_fields(r, &d);
     if (!read_type(r, &d))
         return;
+    note_declared(r->L, path, tg__option_type_names[d.type]);
     d.required = read_flag(r, &d, "required");
     d.secret = read_flag(r, &d, "secret");
     tg__options_complete(r, &d);
@@ -153,8 +156,8 @@ static void refuse_declaration(struct tg_options_reading *r, const char *prefix,
     tg__options_look_at(r, path);
     if (near != NULL && strcmp(near, name) == 0 && prefix[0] != '\0')
         tg_mistakes_add(r->mistakes, "option-declaration",
-                        "%s: the option %s has no type; add type = \"string\", \"number\" or "
-                        "\"boolean\"",
+                        "%s: the option %s has no type; add type = \"string\", \"number\", "
+                        "\"boolean\" or \"table\"",
                         r->where, prefix);
     else
         tg_mistakes_add(r->mistakes, "option-declaration",
@@ -181,6 +184,50 @@ static void declare_group(struct tg_options_reading *r, int group, const char *p
         else
             declare_group(r, lua_gettop(L), path, depth + 1);
         lua_pop(L, 1);
+    }
+}
+
+/* --- what was given and nobody takes ---------------------------------------------------------------- */
+
+/* Variables of the environment cannot tell dots from underscores, nor cases. */
+static bool same_name(const char *given, const char *declared)
+{
+    size_t i = 0;
+    while (given[i] != '\0' && (given[i] == declared[i] ||
+                                (given[i] == '_' && (declared[i] == '.' || declared[i] == '_')) ||
+                                given[i] == tolower((unsigned char)declared[i])))
+        i++;
+    return given[i] == '\0' && declared[i] == '\0';
+}
+
+static bool is_taken(const char *given, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(names[i]);
+        if (same_name(given, names[i]) || (strncmp(given, names[i], len) == 0 && given[len] == '.'))
+            return true;
+    }
+    return false;
+}
+
+/* A misspelt option is one that is not given, such as a limit or an issuer: the server serves, and says so.
+ * Only what looks like a declared one: a policy may read what it does not declare. */
+static void warn_of_misspelt(struct tg_options_reading *r)
+{
+    const char *names[GROUP_MAX];
+    size_t count = 0;
+
+    if (r->env->worker != 1) /* all say the same */
+        return;
+    push_declared(r->L);
+    for (lua_pushnil(r->L); count < GROUP_MAX && lua_next(r->L, -2) != 0; lua_pop(r->L, 1))
+        names[count++] = lua_tostring(r->L, -2); /* stays in the table */
+    for (size_t i = 0; i < r->env->option_count; i++) {
+        const char *given = r->env->options[i].path;
+        const char *near = is_taken(given, names, count) ? NULL : tg_suggest(given, names, count);
+        if (near != NULL)
+            tg_log(TG_LOG_WARN, "policy.option_unknown", tg_log_str("option", given),
+                   tg_log_str("did_you_mean", near));
     }
 }
 
@@ -219,6 +266,7 @@ void tg_options_declare(struct lua_State *L, int index, struct tg_mistakes *mist
     reading.values = lua_gettop(L);
     declare_group(&reading, index, "", 0);
     tg__options_report_missing(&reading);
+    warn_of_misspelt(&reading);
     lua_settop(L, reading.values - 1);
 }
 

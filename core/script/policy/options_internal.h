@@ -17,6 +17,7 @@ enum tg_option_type {
     TG_OPTION_TYPE_STRING,
     TG_OPTION_TYPE_NUMBER,
     TG_OPTION_TYPE_BOOLEAN,
+    TG_OPTION_TYPE_TABLE, /* of whatever names and values are given */
     TG_OPTION_TYPES
 };
 extern const char *const tg__option_type_names[TG_OPTION_TYPES];

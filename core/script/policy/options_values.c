@@ -17,7 +17,7 @@
 #include "script/policy/lines.h"
 #include "script/policy/mistakes.h"
 
-const char *const tg__option_type_names[TG_OPTION_TYPES] = {"string", "number", "boolean"};
+const char *const tg__option_type_names[TG_OPTION_TYPES] = {"string", "number", "boolean", "table"};
 
 static const char *name_of(enum tg_option_type type)
 {
@@ -87,6 +87,18 @@ static const struct tg_script_option *find_given(const struct tg_options_reading
     return found;
 }
 
+static bool has_members(const struct tg_options_reading *r, const char *path)
+{
+    size_t len = strlen(path);
+
+    for (size_t i = 0; i < r->env->option_count; i++) {
+        const char *given = r->env->options[i].path;
+        if (strncmp(given, path, len) == 0 && given[len] == '.')
+            return true;
+    }
+    return false;
+}
+
 /* Pushes the given value as the declared type; false when it is of another. */
 static bool push_as(lua_State *L, const struct tg_script_option *given, enum tg_option_type type)
 {
@@ -109,10 +121,18 @@ static bool push_as(lua_State *L, const struct tg_script_option *given, enum tg_
             return false;
         lua_pushboolean(L, strcmp(given->text, "true") == 0);
         return strcmp(given->text, "true") == 0 || strcmp(given->text, "false") == 0;
+    case TG_OPTION_TYPE_TABLE: /* its members are given, never the whole */
     case TG_OPTION_TYPES:
         break;
     }
     return false;
+}
+
+static const char *hint_of(enum tg_option_type type)
+{
+    if (type == TG_OPTION_TYPE_STRING)
+        return "; write it in quotes";
+    return type == TG_OPTION_TYPE_TABLE ? "; give its members, each by its name" : "";
 }
 
 static void complete_given(struct tg_options_reading *r, const struct tg_option_declaration *d,
@@ -134,13 +154,13 @@ static void complete_given(struct tg_options_reading *r, const struct tg_option_
     else
         tg_mistakes_add(r->mistakes, "option-value",
                         "%s: the option %s must be a %s, and \"%.60s\" was given%s", r->where,
-                        d->path, name_of(d->type), given->text,
-                        d->type == TG_OPTION_TYPE_STRING ? "; write it in quotes" : "");
+                        d->path, name_of(d->type), given->text, hint_of(d->type));
 }
 
 static bool has_default_type(lua_State *L, int index, enum tg_option_type type)
 {
-    static const int lua_types[TG_OPTION_TYPES] = {LUA_TSTRING, LUA_TNUMBER, LUA_TBOOLEAN};
+    static const int lua_types[TG_OPTION_TYPES] = {LUA_TSTRING, LUA_TNUMBER, LUA_TBOOLEAN,
+                                                   LUA_TTABLE};
 
     return lua_type(L, index) == lua_types[type];
 }
@@ -185,6 +205,8 @@ void tg__options_complete(struct tg_options_reading *r, const struct tg_option_d
 
     if (given != NULL)
         complete_given(r, d, given);
+    else if (d->type == TG_OPTION_TYPE_TABLE && has_members(r, d->path))
+        return; /* tide.options has them as they were given */
     else
         complete_default(r, d);
 }

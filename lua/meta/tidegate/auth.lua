@@ -25,8 +25,11 @@
 ---@class tidegate.auth
 local auth = {}
 
---- The code of a denial: an HTTP status from 400 to 599 (the close code is 4000 more: 4403, 4429), or a text,
---- which is for other blocks: "missing" (there was no such credential), "unavailable" (nobody can tell now).
+--- The code of a denial, by which `tidegate_auth_denials_total{reason}` counts it: an HTTP status from 400 to 599
+--- (the close code is 4000 more: 4403, 4429), or a word of lower-case letters and underscores. Two words mean
+--- something to other blocks: "missing" (there was no such credential) and "unavailable" (nobody can tell now;
+--- closes with 4503). Ours are, too: "malformed", "too_large", "unknown", "signature", "expired", "not_yet_valid",
+--- "audience", "issuer", "algorithm", "key", "claims", "replayed", "origin", "revoked", "mismatch", "denied".
 ---@alias tidegate.AuthCode integer|string
 
 ---@alias tidegate.Authenticator
@@ -105,7 +108,7 @@ function auth.map(inner, fn) end
 --- Where the key is; `data.token` of the message by default, else `bearer`.
 ---@field from? fun(credentials: tidegate.Credentials): string?
 
---- Keys that are known beforehand.
+--- Keys that are known beforehand. Codes: "missing", "malformed", "too_large", "unknown".
 ---@param options tidegate.AuthKeysOptions
 ---@return tidegate.Authenticator
 function auth.keys(options) end
@@ -119,6 +122,7 @@ function auth.keys(options) end
 ---@field users table<string, string|tidegate.AuthPassword>|fun(name: string): string|tidegate.AuthPassword|nil
 
 --- `Authorization: Basic …`. Refusing takes as long for users that do not exist. Put it behind `rate_limited`.
+--- Codes: "missing", "malformed", "too_large", "unknown".
 ---@param options tidegate.AuthBasicOptions
 ---@return tidegate.Authenticator
 function auth.basic(options) end
@@ -128,7 +132,8 @@ function auth.basic(options) end
 ---@field name? string of the cookie; "session" by default
 
 --- Sessions in cookies that `sign_cookie`, or a web application, has signed. Does not load without
---- `allowed_origins`: browsers send cookies whichever page connects.
+--- `allowed_origins`: browsers send cookies whichever page connects. Codes: "missing", "malformed", "too_large",
+--- "signature", "claims", "expired".
 ---@param options tidegate.AuthCookieOptions
 ---@return tidegate.Authenticator
 function auth.cookie_session(options) end
@@ -149,7 +154,7 @@ function auth.sign_cookie(identity, options) end
 ---@field prefix? string "base64url.bearer." by default; the token follows, in base64url
 
 --- A token in a subprotocol, for browsers, which set no headers: `inner` finds it in `credentials.bearer`. It is
---- never echoed; offer `tidegate.v1` beside it.
+--- never echoed; offer `tidegate.v1` beside it. Codes of its own: "missing", "malformed".
 ---@param inner tidegate.Authenticator
 ---@param options? tidegate.AuthSubprotocolOptions
 ---@return tidegate.Authenticator
@@ -159,7 +164,8 @@ function auth.subprotocol_token(inner, options) end
 ---@field header string that the proxy sets, and takes away from what clients send
 ---@field roles? string a header with roles, between commas
 
---- The user whom a proxy names. Believed only from `trusted_proxies`, without which it does not load.
+--- The user whom a proxy names. Believed only from `trusted_proxies`, without which it does not load. Codes: 403 for
+--- whoever comes past the proxy, "missing", "malformed", "too_large".
 ---@param options tidegate.AuthProxyOptions
 ---@return tidegate.Authenticator
 function auth.proxy_header(options) end
@@ -169,7 +175,8 @@ function auth.proxy_header(options) end
 ---@field user? "cn"|"subject"|"dns"|"email"|"uri"|"ip"|fun(certificate: tidegate.ClientCertificate): string?
 ---@field issuer? string that it must have been issued by
 
---- The owner of a client certificate (`tls.client_ca`), until the certificate expires.
+--- The owner of a client certificate (`tls.client_ca`), until the certificate expires. Codes: "missing", "issuer",
+--- "expired", "not_yet_valid", "malformed", "too_large", "claims" when it does not say whose it is.
 ---@param options? tidegate.AuthMtlsOptions
 ---@return tidegate.Authenticator
 function auth.mtls(options) end
@@ -222,13 +229,15 @@ function auth.ticket(options) end
 ---@field bearer? string with which it knows us
 ---@field timeout? number seconds; 3 by default
 ---@field cache_ttl? number seconds that a yes is kept, never beyond `identity.expires_at`; 0 by default: not
+---@field negative_ttl? number seconds that a no is kept; 0 by default: not
 ---@field failures? number faults in a row after which it is not asked for a while; 5 by default
 ---@field cooldown? number seconds of that while; then one connection asks for all; 30 by default
 ---@field message? boolean wait for the `authenticate` message when nothing was shown; true by default
 
 --- An HTTP service decides. It answers 200 with `{ "identity": { "user_id": … } }`, or 401 or 403, with
---- `{ "reason": text }` for the client if it likes. Anything else is a fault, and a fault denies: "try
---- again later" (503, so 4503 closes). Other codes: "missing", "malformed", "too_large", "denied".
+--- `{ "reason": text, "code": word }` if it likes: for the client, and to be counted by. Anything else is a
+--- fault, and a fault denies: "try again later" (503, so 4503 closes). Other codes: "missing", "malformed",
+--- "too_large", "denied" when the service gives none.
 ---@param options tidegate.AuthWebhookOptions
 ---@return tidegate.Authenticator
 function auth.webhook(options) end

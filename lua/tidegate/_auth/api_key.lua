@@ -18,6 +18,11 @@ local key_types = {
   identity = "table",
 }
 
+-- NaN is before and after nothing: such a key would never end.
+local function is_no_time(value)
+  return value ~= nil and not (value >= 0 and value < math.huge)
+end
+
 local function wrong_key(key)
   local why = presented.wrong_option(key, key_types)
   if why then
@@ -28,6 +33,8 @@ local function wrong_key(key)
     return "user_id must be text of 1 to 256 bytes"
   elseif not key.sha256 or #key.sha256 ~= 64 or key.sha256:find "%X" then
     return "sha256 must be the 64 hexadecimal digits of the key's SHA-256"
+  elseif is_no_time(key.not_before) or is_no_time(key.not_after) then
+    return "not_before and not_after are unix seconds"
   elseif key.not_before and key.not_after and key.not_before >= key.not_after then
     return "not_before is not before not_after"
   end

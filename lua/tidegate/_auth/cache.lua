@@ -79,7 +79,8 @@ return function(core, shape)
     local max = shape.check_number(who, "max", options.max or MAX, 2)
     local secret = crypto.random_bytes(32)
     local store = setmetatable({ young = {}, old = {}, count = 0, half = math.floor(max / 2) }, Store)
-    local flights = {}
+    -- Who asks holds the flight: when a hook is cancelled on the way, and nobody waits, its entry goes.
+    local flights = setmetatable({}, { __mode = "v" })
 
     local function keep(name, entry)
       local lasts = entry.kind == "yes" and ttl or negative_ttl
@@ -115,6 +116,7 @@ return function(core, shape)
       for _ = 1, TURNS do
         local entry = store:find(name)
         if entry then
+          core.count "cache_hit"
           return answer(entry)
         end
         local flight = flights[name]
@@ -123,12 +125,14 @@ return function(core, shape)
           flights[name] = flight
         end
         if core.begin(flight.flight) then
+          core.count "cache_miss"
           return lead(name, flight, conn, credentials)
         end
         core.wait(flight.flight, WAIT)
         if flight.failed then
           error(who .. ": the block that was asked for all who wait has failed", 0)
         elseif flight.shared then
+          core.count "cache_shared"
           return answer(flight.shared)
         end
       end

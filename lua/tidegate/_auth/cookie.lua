@@ -81,16 +81,21 @@ return function(core, shape)
       if not value or value == "" then
         return nil, "sign in first", "missing"
       end
+      if #value > VALUE_MAX then
+        return nil, "the session is too long", "too_large"
+      end
       local payload, signature = value:match "^([%w_-]+)%.([%w_-]+)$"
-      signature = signature and #value <= VALUE_MAX and crypto.base64url.decode(signature)
-      if not signature or not is_signed(secrets, name, payload, signature) then
-        return nil, "the session is not valid"
+      signature = signature and crypto.base64url.decode(signature)
+      if not signature then
+        return nil, "the session is not valid", "malformed"
+      elseif not is_signed(secrets, name, payload, signature) then
+        return nil, "the session is not valid", "signature"
       end
       local identity = read_identity(payload)
       if not identity then
-        return nil, "the session is not valid"
+        return nil, "the session is not valid", "claims"
       elseif identity.expires_at <= time.now() then
-        return nil, "the session has expired; sign in again"
+        return nil, "the session has expired; sign in again", "expired"
       end
       return identity
     end

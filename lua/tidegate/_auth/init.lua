@@ -2,8 +2,8 @@
 --
 -- An authenticator is a function (conn, credentials) that answers as the hook `authenticate` does:
 --   yes    an identity, alone
---   no     nil, a reason and perhaps a code: an HTTP status (close code 4000 more), or a text for other
---          blocks ("missing": there was no such credential; "unavailable": nobody could tell, ask again)
+--   no     nil, a reason and perhaps a code: an HTTP status (close code 4000 more), or a word, by which it is
+--          counted ("missing": there was no such credential; "unavailable": nobody could tell, ask again)
 --   wait   tide.need_message()
 --   fault  an error, or anything else, which is made one: the hook fails, and the connection with it
 --
@@ -36,7 +36,7 @@ local shape = require "tidegate._auth.shape"(core)
 
 local M = {}
 
-for _, name in ipairs { "blocks", "cache", "limit", "kinds", "cookie" } do
+for _, name in ipairs { "blocks", "cache", "limit", "kinds", "basic", "cookie" } do
   for key, fn in pairs(require("tidegate._auth." .. name)(core, shape)) do
     M[key] = fn
   end
@@ -44,8 +44,8 @@ end
 
 -- What few policies use is loaded by those.
 for _, name in ipairs { "api_key", "ticket", "webhook", "revocable" } do
-  M[name] = function(...)
-    return require("tidegate._auth." .. name)(...)
+  M[name] = function(options)
+    return require("tidegate._auth." .. name)(options, core, M)
   end
 end
 

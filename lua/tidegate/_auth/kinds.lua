@@ -1,23 +1,20 @@
 --- Authenticators for one kind of credential each. Private.
 --
 -- The code "missing" says that there was no such credential, so that any_of can tell what was
--- wrong with another.
+-- wrong with another. All denials have a code, by which they are counted.
 local tide = require "tidegate"
 local crypto = require "tidegate.crypto"
+local json = require "tidegate.json"
 local log = require "tidegate.log"
+local presented = require "tidegate._auth.presented"
 
--- Of a password that nobody has: who is not known takes as long to refuse as who is.
-local NOBODY = "pbkdf2-sha256:%d:AAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+local KEY_BYTES_MAX, NAME_BYTES_MAX = 256, 256
 
 return function(_, shape)
   local M = {}
 
   local function token_of(credentials)
-    local data = type(credentials.message) == "table" and credentials.message.data
-    if type(data) == "table" and type(data.token) == "string" then
-      return data.token
-    end
-    return credentials.bearer
+    return presented.find(credentials, { "token" }, { credentials.bearer })
   end
 
   -- --- keys ------------------------------------------------------------------------------------------------
@@ -32,8 +29,10 @@ return function(_, shape)
     local secret, users, count = crypto.random_bytes(32), {}, 0
     for user, key in pairs(options.keys or {}) do
       local kind = type(key)
-      if type(user) ~= "string" or kind ~= "string" and kind ~= "number" or tostring(key) == "" then
+      if type(user) ~= "string" or kind ~= "string" and kind ~= "number" then
         shape.misuse("%s: keys: { user = key, … } expected", who)
+      elseif presented.wrong_form(tostring(key), "key", KEY_BYTES_MAX) then
+        shape.misuse("%s: keys: %s: 1 to %d visible ASCII characters expected", who, user, KEY_BYTES_MAX)
       end
       local digest = crypto.hmac_sha256(secret, tostring(key))
       if users[digest] then
@@ -47,68 +46,18 @@ return function(_, shape)
     local from = options.from or token_of
     return function(_, credentials)
       local key = from(credentials)
-      if type(key) ~= "string" or key == "" then
+      if key == nil then
         return nil, "send a key", "missing"
+      end
+      local reason, code = presented.wrong_form(key, "key", KEY_BYTES_MAX)
+      if reason then
+        return nil, reason, code
       end
       local user = users[crypto.hmac_sha256(secret, key)]
       if not user then
-        return nil, "unknown key"
+        return nil, "unknown key", "unknown"
       end
       return { user_id = user }
-    end
-  end
-
-  -- --- basic -----------------------------------------------------------------------------------------------
-
-  local function hash_of(entry)
-    return type(entry) == "table" and rawget(entry, "hash") or entry
-  end
-
-  -- Iterations of the strongest hash among those known, for users that are not.
-  local function check_users(who, users)
-    local most, any = 1000, false
-    for name, entry in pairs(users) do
-      local hash = hash_of(entry)
-      local iterations = type(hash) == "string" and hash:match "^pbkdf2%-sha256:(%d+):[%w_-]+:[%w_-]+$"
-      if type(name) ~= "string" or name == "" or not iterations then
-        shape.misuse("%s: users: %s: a hash of crypto.password_hash expected, or { hash = …, roles = … }",
-          who, tostring(name))
-      end
-      most, any = math.max(most, tonumber(iterations)), true
-    end
-    if not any then
-      shape.misuse("%s: users: no user is configured", who)
-    end
-    return NOBODY:format(most)
-  end
-
-  --- User name and password; passwords are kept as crypto.password_hash makes them.
-  function M.basic(options)
-    local who = "auth.basic"
-    shape.check_options(who, options, { users = "table|function" })
-    local find, nobody = options.users, NOBODY:format(600000)
-    if type(options.users) == "table" then
-      local users = tide.copy(options.users)
-      nobody = check_users(who, users)
-      find = function(name)
-        return users[name]
-      end
-    elseif not find then
-      shape.misuse("%s: users is missing: { name = hash, … }, or a function(name)", who)
-    end
-    return function(_, credentials)
-      local basic = credentials.basic
-      if not basic then
-        return nil, "send a user name and a password", "missing"
-      end
-      local entry = find(basic.username)
-      local good, why = crypto.password_verify(basic.password, entry and hash_of(entry) or nobody)
-      if good == nil then
-        error(("%s: %s"):format(who, why), 0)
-      elseif not entry or not good then
-        return nil, "wrong user name or password"
-      end
-      return { user_id = basic.username, roles = type(entry) == "table" and tide.copy(entry.roles) or nil }
     end
   end
 
@@ -131,7 +80,7 @@ return function(_, shape)
         if name:sub(1, #prefix) == prefix then
           local decoded = crypto.base64url.decode(name:sub(#prefix + 1))
           if not decoded or decoded == "" or token then
-            return nil, "the token in the subprotocol is malformed"
+            return nil, "the token in the subprotocol is malformed", "malformed"
           end
           token = decoded
         end
@@ -174,7 +123,11 @@ return function(_, shape)
         return nil, "the proxy names no user", "missing"
       elseif user:find(",", 1, true) then
         -- Two headers of that name arrive as one, with a comma: one of them may be the client's.
-        return nil, "the proxy names more than one user"
+        return nil, "the proxy names more than one user", "malformed"
+      elseif #user > NAME_BYTES_MAX then
+        return nil, "the user that the proxy names is too long", "too_large"
+      elseif not json.encode(user) or user:find "%c" then
+        return nil, "the user that the proxy names is no text", "malformed"
       end
       local roles
       if roles_header then
@@ -204,6 +157,14 @@ return function(_, shape)
     end
   end
 
+  --- What the TLS layer found in a certificate that it did not take: a text and a code.
+  local certificate_problems = {
+    not_trusted = { "the client certificate is not of a CA that is known here", "issuer" },
+    expired = { "the client certificate has expired", "expired" },
+    not_yet_valid = { "the client certificate is not valid yet", "not_yet_valid" },
+    invalid = { "the client certificate cannot be used", "malformed" },
+  }
+
   --- The owner of a verified client certificate, while it is valid.
   function M.mtls(options)
     local who = "auth.mtls"
@@ -213,16 +174,23 @@ return function(_, shape)
     if not user_of then
       shape.misuse("%s: user: cn, subject, dns, email, uri, ip or a function expected, got %q", who, user)
     end
-    return function(_, credentials)
+    return function(conn, credentials)
       local certificate = credentials.client_certificate
       if not certificate then
+        local tls = conn.request.tls
+        local problem = certificate_problems[type(tls) == "table" and tls.client_certificate_error or ""]
+        if problem then
+          return nil, problem[1], problem[2]
+        end
         return nil, "a client certificate is needed", "missing"
       elseif issuer and certificate.issuer ~= issuer then
-        return nil, "the client certificate is of another issuer"
+        return nil, "the client certificate is of another issuer", "issuer"
       end
       local name = user_of(certificate)
       if type(name) ~= "string" or name == "" then
-        return nil, "the client certificate does not say whose it is"
+        return nil, "the client certificate does not say whose it is", "claims"
+      elseif #name > NAME_BYTES_MAX then
+        return nil, "the name in the client certificate is too long", "too_large"
       end
       return { user_id = name, expires_at = certificate.not_after }
     end
@@ -241,6 +209,9 @@ return function(_, shape)
     local who = "auth.allow_all"
     shape.check_options(who, options or {}, { user = "string", force = "boolean" })
     local user, force = options and options.user or "guest", options and options.force
+    if user == "" or #user > NAME_BYTES_MAX then
+      shape.misuse("%s: user: 1 to %d bytes expected", who, NAME_BYTES_MAX)
+    end
     for _, address in ipairs(tide.server.listen) do
       if not is_local(address) and not force then
         shape.misuse("%s: everybody who reaches %s could connect; listen on 127.0.0.1, or set force",

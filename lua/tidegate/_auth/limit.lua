@@ -130,6 +130,7 @@ return function(core, shape)
         if not take(keys[i], limit) then
           local left = kv.ttl(keys[i])
           give_back(keys, i - 1, limit)
+          core.count "rate_limited"
           local seconds = math.max(1, math.ceil(left and left < math.huge and left or limit.per))
           return nil, ("too many attempts; retry in %d s"):format(seconds), 429
         end

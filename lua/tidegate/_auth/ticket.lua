@@ -23,6 +23,9 @@ return function(options)
     error("auth.ticket: " .. why, 2)
   end
   local parameter = options.parameter or "ticket"
+  if parameter == "" then
+    error("auth.ticket: parameter: the name of one in the query expected", 2)
+  end
   local waits = options.message ~= false
 
   return function(conn, credentials)

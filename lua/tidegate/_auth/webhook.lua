@@ -5,19 +5,18 @@
 --
 -- I1  Whatever is no clear yes is a no. A fault closes with 4503, so that the client comes again.
 -- I2  The service gets the fields that were chosen and no others, and never a redirect's target.
--- I3  No credential is kept: the cache knows them by an HMAC with a key of this state.
---
--- The breaker and the cache are of this worker and this version of the policy.
+-- Answers are kept by auth.cache. It and the breaker are of this worker and this version of the policy.
 local tide = require "tidegate"
-local crypto = require "tidegate.crypto"
 local http = require "tidegate.http"
 local json = require "tidegate.json"
+local log = require "tidegate.log"
 local time = require "tidegate.time"
 local presented = require "tidegate._auth.presented"
 
-local TIMEOUT, COOLDOWN, FAILURES, CACHE_MAX = 3, 30, 5, 1000
+local TIMEOUT, COOLDOWN, FAILURES = 3, 30, 5
 local BODY_BYTES_MAX, ANSWER_BYTES_MAX, REASON_BYTES_MAX = 16384, 65536, 100
 local UNAVAILABLE, RETRY = "authentication is not available now; try again later", 503
+local USER_ID_BYTES_MAX = 256
 
 local option_types = {
   url = "string",
@@ -26,6 +25,7 @@ local option_types = {
   bearer = "string",
   timeout = "number",
   cache_ttl = "number",
+  negative_ttl = "number",
   failures = "number",
   cooldown = "number",
   message = "boolean",
@@ -44,8 +44,10 @@ local function wrong_numbers(options)
       return name .. " must be more than 0"
     end
   end
-  if options.cache_ttl and not (options.cache_ttl >= 0 and options.cache_ttl <= 86400) then
-    return "cache_ttl must be seconds, 0 (no cache) to 86400"
+  for _, name in ipairs { "cache_ttl", "negative_ttl" } do
+    if options[name] and not (options[name] >= 0 and options[name] <= 86400) then
+      return name .. " must be seconds, 0 (not kept) to 86400"
+    end
   end
 end
 
@@ -132,48 +134,37 @@ function Breaker:failed()
   end
 end
 
--- --- the cache
-
-local Cache = {}
-Cache.__index = Cache
-
-function Cache:find(name)
-  local entry = self.entries[name]
-  if entry and time.monotonic() < entry.until_clock
-    and not (entry.identity.expires_at and time.now() >= entry.identity.expires_at) then
-    return tide.copy(entry.identity)
-  end
-end
-
-function Cache:put(name, identity)
-  if self.count >= CACHE_MAX then
-    self.entries, self.count = {}, 0
-  end
-  self.count = self.count + (self.entries[name] and 0 or 1)
-  self.entries[name] = { identity = tide.copy(identity), until_clock = time.monotonic() + self.ttl }
-end
-
 -- --- the service
 
 local function is_identity(value)
-  return type(value) == "table" and type(value.user_id) == "string" and value.user_id ~= ""
-    and #value.user_id <= 256 and (value.expires_at == nil or type(value.expires_at) == "number")
-end
-
-local function reason_in(response)
-  local answer = response:json()
-  local reason = type(answer) == "table" and answer.reason
-  if type(reason) == "string" and reason ~= "" and #reason <= REASON_BYTES_MAX then
-    return reason
+  if type(value) ~= "table" or type(value.user_id) ~= "string" then
+    return false
   end
-  return "not authenticated"
+  local user, expires_at = value.user_id, value.expires_at
+  return user ~= "" and #user <= USER_ID_BYTES_MAX and not user:find "%c"
+    and (expires_at == nil or type(expires_at) == "number" and expires_at > 0 and expires_at < math.huge)
 end
 
--- "yes", identity | "no", reason | "fault"
+-- What the service says of a denial: a text for the client, and a word that it is counted by.
+local function denial_in(response)
+  local answer = response:json()
+  answer = type(answer) == "table" and answer or {}
+  local reason, code = answer.reason, answer.code
+  if type(reason) ~= "string" or reason == "" or #reason > REASON_BYTES_MAX then
+    reason = "not authenticated"
+  end
+  -- "missing" and "unavailable" mean something to other blocks, which is not for the service to say.
+  if type(code) ~= "string" or code == "missing" or code == "unavailable" then
+    code = "denied"
+  end
+  return reason, code
+end
+
+-- "yes", identity | "no", reason, code | "fault", why
 local function ask(options, body)
   local headers = tide.copy(options.headers or {})
   headers["content-type"] = "application/json"
-  local response = http.post(options.url, {
+  local response, why = http.post(options.url, {
     headers = headers,
     bearer = options.bearer,
     body = body,
@@ -182,36 +173,35 @@ local function ask(options, body)
     max_response = ANSWER_BYTES_MAX,
   })
   if not response then
-    return "fault"
+    return "fault", why
   elseif response.status == 401 or response.status == 403 then
-    return "no", reason_in(response)
+    return "no", denial_in(response)
   elseif response.status ~= 200 then
-    return "fault"
+    return "fault", "status " .. response.status
   end
   local answer = response:json()
   if type(answer) == "table" and is_identity(answer.identity) then
     return "yes", answer.identity
   end
-  return "fault"
+  return "fault", "no identity in its answer"
 end
 
-return function(options)
-  local why = presented.wrong_option(options, option_types)
-  local fields
-  if not why then
-    why = wrong_numbers(options)
-  end
+local function check(options)
+  local why = presented.wrong_option(options, option_types) or wrong_numbers(options)
   if not why and not (options.url or ""):find "^https?://." then
     why = "url must be an http or https address"
   end
-  if not why then
-    fields, why = fields_of(options.send or { "bearer", "message" })
-  end
   if why then
+    return nil, why
+  end
+  return fields_of(options.send or { "bearer", "message" })
+end
+
+return function(options, core, auth)
+  local fields, why = check(options)
+  if not fields then
     error("auth.webhook: " .. why, 2)
   end
-  local secret = crypto.random_bytes(32)
-  local cache = setmetatable({ entries = {}, count = 0, ttl = options.cache_ttl or 0 }, Cache)
   local breaker = setmetatable({
     faults = 0,
     failures = options.failures or FAILURES,
@@ -219,22 +209,34 @@ return function(options)
     timeout = options.timeout or TIMEOUT,
   }, Breaker)
 
-  local function consult(body, name)
+  local function consult(_, asked)
     if not breaker:allows() then
+      core.count "webhook_left_alone"
       return nil, UNAVAILABLE, RETRY
     end
-    local kind, what = ask(options, body)
+    local kind, what, code = ask(options, asked.body)
     if kind == "fault" then
+      core.count "webhook_fault"
+      log.warn("auth.webhook: the service gave no answer", { why = what })
       breaker:failed()
       return nil, UNAVAILABLE, RETRY
     end
     breaker:succeeded()
     if kind == "no" then
-      return nil, what, "denied"
-    elseif cache.ttl > 0 then
-      cache:put(name, what)
+      return nil, what, code
     end
     return what
+  end
+
+  local ttl, negative_ttl = options.cache_ttl or 0, options.negative_ttl or 0
+  if ttl > 0 or negative_ttl > 0 then
+    consult = auth.cache(consult, {
+      key = function(asked)
+        return asked.body
+      end,
+      ttl = ttl,
+      negative_ttl = negative_ttl,
+    })
   end
 
   return function(conn, credentials)
@@ -249,11 +251,6 @@ return function(options)
     elseif #body > BODY_BYTES_MAX then
       return nil, "the credentials are too long", "too_large"
     end
-    local name = crypto.hmac_sha256(secret, body)
-    local kept = cache.ttl > 0 and cache:find(name)
-    if kept then
-      return kept
-    end
-    return consult(body, name)
+    return consult(conn, { body = body })
   end
 end

@@ -7,7 +7,7 @@
 --   hooks, agents, services: name -> { path, line, last } of the function, in a policy that loaded
 --   signatures: hook -> names of what it is given; for agents, "agent"; for services, "service"
 --   fields: "conn", "run", "request", "credentials" -> the names that it has
---   declared: path -> true; given: list of { path, from_text }, the policy's options
+--   declared: path -> its type; given: list of { path, from_text }, the policy's options
 -- and tools
 --   globals, require: what policy code has; compile(text, path): nil, or why not
 --   suggest(name, names): the nearest, or nil; line_of_key(text, key)

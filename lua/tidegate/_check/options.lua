@@ -20,9 +20,10 @@ local function plain(path)
   return (path:gsub("%.", "_"):lower())
 end
 
-local function is_declared(option, declared)
+local function is_declared(option, declared, types)
   for _, name in ipairs(declared) do
-    if name == option.path or option.from_text and plain(name) == plain(option.path) then
+    local member = types[name] == "table" and option.path:sub(1, #name + 1) == name .. "."
+    if member or name == option.path or option.from_text and plain(name) == plain(option.path) then
       return true
     end
   end
@@ -79,7 +80,7 @@ local function check_given(scan, reads, whole, declared)
   for _, option in ipairs(scan.facts.given) do
     local near = scan.tools.suggest(option.path, declared)
     local read = any_related(option.path, paths(reads))
-    if not is_declared(option, declared) and not read and (near or not whole) then
+    if not is_declared(option, declared, scan.facts.declared) and not read and (near or not whole) then
       local text = "the option " .. option.path .. " is given, and policy.options does not declare it"
       scan:warn("unknown-option", entry, { line = line }, scan:with_near(text, option.path, declared))
     end

@@ -131,6 +131,44 @@ static void an_agent_called_other_is_the_shared_row(void **state)
     free(metrics);
 }
 
+static uint64_t denials(const struct tg_metrics *metrics, const char *reason)
+{
+    for (size_t i = 0; i < tg_metrics_denials_used(metrics); i++)
+        if (strcmp(metrics->denials[i].reason, reason) == 0)
+            return tg_counter_get(&metrics->denials[i].count);
+    return 0;
+}
+
+static void denials_are_counted_by_reason(void **state)
+{
+    (void)state;
+    struct tg_metrics *metrics = calloc(1, sizeof *metrics);
+    tg_metrics_count_denial(metrics, "expired");
+    tg_metrics_count_denial(metrics, "expire");
+    tg_metrics_count_denial(metrics, "expired");
+    tg_metrics_count_denial(metrics, NULL);
+    assert_int_equal(denials(metrics, "expired"), 2);
+    assert_int_equal(denials(metrics, "expire"), 1);
+    assert_int_equal(denials(metrics, "unspecified"), 1);
+    /* What is no word never becomes a label. */
+    static const char *const others[] = {"", "_x", "K", "k-1", "a b", "\xC3\xA9", "a\"b"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        tg_metrics_count_denial(metrics, others[i]);
+    assert_int_equal(denials(metrics, "other"), 7);
+    /* Nor do more words than there are rows. */
+    for (int i = 0; i < 100; i++) {
+        char word[3] = {(char)('a' + i / 26), (char)('a' + i % 26), '\0'};
+        tg_metrics_count_denial(metrics, word);
+    }
+    assert_true(tg_metrics_denials_used(metrics) <= TG_METRICS_DENIALS);
+    assert_int_equal(denials(metrics, "ab"), 1);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < tg_metrics_denials_used(metrics); i++)
+        sum += tg_counter_get(&metrics->denials[i].count);
+    assert_int_equal(sum, 111);
+    free(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +179,7 @@ int main(void)
         cmocka_unit_test(agents_keep_their_row),
         cmocka_unit_test(too_many_agents_share_a_row),
         cmocka_unit_test(an_agent_called_other_is_the_shared_row),
+        cmocka_unit_test(denials_are_counted_by_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,22 @@ static void histograms_are_cumulative_in_seconds(void **state)
         render(), "\ntidegate_hook_outcomes_total{hook=\"upgrade\",outcome=\"denied\"} 6\n"));
 }
 
+#define DENIALS_HEAD                                                                               \
+    "# HELP tidegate_auth_denials_total Clients that authentication turned away, by the code of "  \
+    "the denial.\n# TYPE tidegate_auth_denials_total counter\n"
+
+static void denials_are_joined_by_reason(void **state)
+{
+    (void)state;
+    assert_family("auth_denials_total", DENIALS_HEAD);
+    tg_metrics_count_denial(shards[0], "expired");
+    tg_metrics_count_denial(shards[1], "unknown");
+    tg_metrics_count_denial(shards[1], "expired");
+    assert_family("auth_denials_total",
+                  DENIALS_HEAD "tidegate_auth_denials_total{reason=\"expired\"} 2\n"
+                               "tidegate_auth_denials_total{reason=\"unknown\"} 1\n");
+}
+
 /* Workers meet agents in their own order, and names come from scripts. */
 static void agents_are_joined_by_name_and_escaped(void **state)
 {
@@ -314,6 +330,7 @@ int main(void)
         TEST(closes_stuck_messages_and_bytes_have_their_labels),
         TEST(histograms_are_cumulative_in_seconds),
         TEST(agents_are_joined_by_name_and_escaped),
+        TEST(denials_are_joined_by_reason),
         TEST(rebuilds_have_their_reason),
         TEST(callbacks_of_timers_have_their_outcome),
         TEST(the_shared_store_is_one_for_all_shards),

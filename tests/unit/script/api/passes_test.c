@@ -121,6 +121,8 @@ static void test_misuse_raises_at_the_line(void **state)
     } rows[] = {
         {"passes.issue()", "passes.issue: { identity = { user_id = … } } expected, got nothing"},
         {"passes.issue{}", "identity (a table with user_id) expected, got nil"},
+        {"passes.issue{ identity = { user_id = 'a' }, orgin = 'https://a' }",
+         "; there are identity, origin, ttl"},
         {"passes.issue{ identity = {} }", "identity.user_id (text of 1 to 256 bytes)"},
         {"passes.issue{ identity = { user_id = 7 } }", "identity.user_id (text of 1 to 256 bytes)"},
         {"passes.issue{ identity = { user_id = 'a', x = print } }", "identity.x is a function"},

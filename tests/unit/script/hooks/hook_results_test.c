@@ -243,6 +243,44 @@ static void test_verdicts_and_statuses(void **state)
     tg_hook_reading_fini(&r);
 }
 
+static void test_denials_have_a_code(void **state)
+{
+    static const struct {
+        enum tg_hook hook;
+        const char *code;
+        const char *word; /* NULL: none */
+        int status;
+    } cases[] = {
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 'expired'", "expired", 0},
+        {TG_HOOK_REAUTHENTICATE, "nil, 'no', 'not_yet_valid'", "not_yet_valid", 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 'unavailable'", "unavailable", 4503},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no'", NULL, 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 403", "forbidden", 4403},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 429", "rate_limited", 4429},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 418", "other", 4418},
+        {TG_HOOK_AUTHENTICATE, "reject(503, 'later')", "unavailable", 4503},
+        /* what could be a secret, or would make a page of its own of the metrics */
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 'k-7f3a09'", "other", 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 'Expired'", "other", 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', ''", "other", 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', 'expired\\0x'", "other", 0},
+        {TG_HOOK_AUTHENTICATE, "nil, 'no', ('x'):rep(32)", "other", 0},
+        {TG_HOOK_AUTHENTICATE, "{user_id = 'u'}", NULL, 0},
+        {TG_HOOK_CREATE_CONTEXT, "reject(403, 'no')", NULL, 4403},
+        {TG_HOOK_PREPARE, "nil, 'no'", NULL, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct tg_hook_reading r;
+        read_code(*state, cases[i].hook, cases[i].code, &r);
+        assert_int_equal(r.result.status, cases[i].status);
+        if (cases[i].word == NULL)
+            assert_null(r.result.code);
+        else
+            assert_string_equal(r.result.code, cases[i].word);
+        tg_hook_reading_fini(&r);
+    }
+}
+
 static void test_route_keeps_agent_and_input(void **state)
 {
     lua_State *L = *state;
@@ -328,6 +366,7 @@ int main(void)
         TEST(test_every_result),
         TEST(test_identity_is_kept),
         TEST(test_verdicts_and_statuses),
+        TEST(test_denials_have_a_code),
         TEST(test_route_keeps_agent_and_input),
         TEST(test_offered_ids_are_passed_on),
         TEST(test_reasons_are_short),
