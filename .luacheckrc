@@ -14,3 +14,4 @@ files["**/*_spec.lua"] = { std = "luajit+busted" }
 -- A hook keeps the parameters that its contract gives it, used or not.
 files["policies/**"] = { unused_args = false }
 files["examples/**"] = { unused_args = false }
+files["tests/bench/**"] = { unused_args = false, globals = { "ngx" } }

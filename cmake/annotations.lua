@@ -1,6 +1,8 @@
 --- Reads the annotations of lua/meta (LuaLS) into tables, and is strict about their form: what an editor
 --- would silently pass over is a problem here.
 --
+-- A file of the name "_" is no module: it has types only, which stand with those of `tidegate`.
+--
 -- read(path, text) gives { path, name, doc, items, classes, aliases, functions, problems }, where
 --   item      { kind = "section" | "class" | "alias" | "function", line, … } in the order of the file
 --   class     { name, parents, doc, fields = { name, optional, type, doc }, methods, exact }
@@ -310,8 +312,16 @@ function M.check(files)
   return problems
 end
 
---- The files of a folder below the root, sorted with the shorter names first: "tidegate.lua" before
---- "tidegate/crypto.lua".
+-- "tidegate.lua", then files without a module, then modules by their name.
+local function is_before(a, b)
+  local types_a, types_b = a.name == "_", b.name == "_"
+  if types_a ~= types_b and a.name ~= "tidegate" and b.name ~= "tidegate" then
+    return types_a
+  end
+  return a.path < b.path
+end
+
+--- The files of a folder below the root: "tidegate.lua", its types, and then "tidegate/crypto.lua".
 function M.read_folder(root, folder)
   local paths, files = {}, {}
   local find = assert(io.popen(("cd '%s' && find %s -name '*.lua'"):format(root, folder)))
@@ -325,6 +335,7 @@ function M.read_folder(root, folder)
     files[i] = M.read(path, stream:read "*a")
     stream:close()
   end
+  table.sort(files, is_before)
   return files
 end
 

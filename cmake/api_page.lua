@@ -142,7 +142,7 @@ local WRITERS = {
 }
 
 local function write_file(file)
-  if file.name ~= "tidegate" then
+  if file.name ~= "tidegate" and file.name ~= "_" then
     write("## ", code(file.name), "\n")
   end
   paragraph(file.doc)
@@ -172,7 +172,7 @@ local function write_page(files)
   write(INTRODUCTION)
   local links = {}
   for _, file in ipairs(files) do
-    if file.name ~= "tidegate" then
+    if file.name ~= "tidegate" and file.name ~= "_" then
       links[#links + 1] = ("[%s](#%s)"):format(file.name, file.name:gsub("%.", ""))
     end
   end

@@ -177,6 +177,13 @@ TG_MUST enum tg_err tg_http_client_create(struct tg_http_client **out, struct uv
                                           struct tg_timers *timers,
                                           const struct tg_http_client_options *options);
 
+/* allowed_hosts: may this host be asked? host: lower case, no brackets. Text for people when it may not: */
+bool tg_fetch_host_allowed(const struct tg_http_client_options *options, const char *host,
+                           uint16_t port, bool secure);
+#define TG_FETCH_HOST_REFUSED "is not one of http.allowed_hosts"
+/* Of a host all of whose addresses public_only refuses: */
+#define TG_FETCH_ADDRESS_REFUSED "has no public address (http.private_addresses = false)"
+
 /* "7.88.1", of the libcurl that is loaded. */
 const char *tg_http_client_library_version(void);
 

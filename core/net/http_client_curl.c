@@ -81,7 +81,7 @@ static const char *text_of(const struct tg__fetch *fetch, enum tg_fetch_outcome 
     case TG_FETCH_RESOLVE:
         return "the name has no address";
     case TG_FETCH_FORBIDDEN:
-        return "has no public address (http.private_addresses = false)";
+        return TG_FETCH_ADDRESS_REFUSED;
     case TG_FETCH_RESET:
         return "the connection was lost in the middle";
     case TG_FETCH_TIMEOUT:

@@ -5,7 +5,6 @@
  *   http_client_curl*.c libcurl: the client, transfers, URLs
  *   http_watch.c        sockets on the loop
  *   http_head.c         header lines
- *   http_hosts.c        allowed_hosts
  *
  * No callback of libcurl calls an owner: what arrives is kept with the fetch, and told when libcurl has
  * returned (tg__fetches_tell). So owners may start, pause and cancel whatever they like.
@@ -173,9 +172,5 @@ TG_MUST enum tg_err tg__head_add(struct tg__head *head, const char *line, size_t
 const char *tg__head_find(const struct tg__head *head, const char *name);
 /* The headers as a list, to be freed; NULL when memory is out (never for none). */
 struct tg_fetch_header *tg__head_list(const struct tg__head *head);
-
-/* --- http_hosts.c ------------------------------------------------------------------------------- */
-bool tg__host_allowed(const struct tg_http_client_options *options, const char *host, uint16_t port,
-                      bool https);
 
 #endif

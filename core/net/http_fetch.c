@@ -161,8 +161,8 @@ enum tg_err tg__fetch_begin(struct tg__fetch *fetch)
 {
     const struct tg_http_client_options *options = &tg__client_of(fetch)->options;
 
-    if (!tg__host_allowed(options, fetch->url.host, fetch->url.port, fetch->url.https)) {
-        tg__fetch_finish(fetch, TG_FETCH_FORBIDDEN, "is not one of http.allowed_hosts");
+    if (!tg_fetch_host_allowed(options, fetch->url.host, fetch->url.port, fetch->url.https)) {
+        tg__fetch_finish(fetch, TG_FETCH_FORBIDDEN, TG_FETCH_HOST_REFUSED);
         return TG_ERR_OK;
     }
     return tg__transfer_begin(fetch);

@@ -1,9 +1,9 @@
-/* http_hosts.c - which hosts may be asked: http.allowed_hosts. */
+/* http_hosts.c - which hosts may be asked, over HTTP or as WebSockets: http.allowed_hosts. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "net/http_client_internal.h"
+#include "net/http_client.h"
 
 /* The part of an entry before its port; *port is 0 without one. */
 static size_t split_port(const char *entry, unsigned long *port)
@@ -34,8 +34,8 @@ static bool matches(const char *entry, size_t len, const char *host, size_t host
     return host_len == len && strncasecmp(host, entry, len) == 0;
 }
 
-bool tg__host_allowed(const struct tg_http_client_options *options, const char *host, uint16_t port,
-                      bool https)
+bool tg_fetch_host_allowed(const struct tg_http_client_options *options, const char *host,
+                           uint16_t port, bool secure)
 {
     size_t host_len = strlen(host);
 
@@ -45,7 +45,7 @@ bool tg__host_allowed(const struct tg_http_client_options *options, const char *
         unsigned long wanted;
         const char *entry = options->allowed_hosts[i];
         size_t len = split_port(entry, &wanted);
-        bool port_fits = wanted != 0 ? wanted == port : port == (https ? 443 : 80);
+        bool port_fits = wanted != 0 ? wanted == port : port == (secure ? 443 : 80);
         if (port_fits && matches(entry, len, host, host_len))
             return true;
     }

@@ -173,6 +173,8 @@ function Upstreams:take_unexpected()
 end
 
 return {
+  faults = faults,
+  compile = compile,
   new = function(native, host)
     return setmetatable({ native = native, host = host, routes = {}, requests = {} }, Upstreams)
   end,

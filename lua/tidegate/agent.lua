@@ -12,4 +12,14 @@ function M.http(options)
   return require("tidegate.agent.http").new(options)
 end
 
+--- An agent that runs elsewhere and sends its events over a WebSocket that we open to it.
+function M.websocket(options)
+  return require("tidegate.agent.websocket").new(options)
+end
+
+--- An agent that is a child process of the server and speaks lines of JSON.
+function M.process(options)
+  return require("tidegate.agent.process").new(options)
+end
+
 return M

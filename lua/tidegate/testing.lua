@@ -9,7 +9,11 @@ if not found then
 end
 local json = require("tidegate.json")
 local upstreams = require("tidegate._testing_http")
+local websockets = require("tidegate._testing_websocket")
+local processes = require("tidegate._testing_process")
 local options_of = require("tidegate._testing_options")
+local clients = require("tidegate._testing_client")
+local sign_jwt = require("tidegate._testing_jwt")
 local request_upgrade = require("tidegate._testing_request")
 
 local raise = options_of.raise
@@ -18,8 +22,6 @@ local M = {}
 
 local Host = {}
 Host.__index = Host
-local methods = {} -- of clients
-local Client = {}
 
 -- By the order of their making. Hosts that a spec has lost hold of (made anew before each test) go with the
 -- next collection, which is asked for now and then: most of what they hold is no memory of this state.
@@ -29,7 +31,7 @@ local COLLECT_EVERY = 32
 
 -- Time ----------------------------------------------------------------------------------------------
 
---- Lets everything happen that is due within ms; answers the policy's HTTP requests on the way.
+--- Lets everything happen that is due within ms; answers what the policy asks of upstreams on the way.
 local function drive(host, ms)
   local rest
   repeat
@@ -37,11 +39,18 @@ local function drive(host, ms)
     if rest == "restless" then
       raise("the policy never comes to rest: something goes on for ever without letting time pass")
     end
-    if rest == "http" then host._upstreams:answer_all() end
+    if rest == "http" then
+      host._upstreams:answer_all()
+      host._websockets:answer_all()
+      host._processes:answer_all()
+    end
   until rest == "quiet"
-  local unexpected = host._upstreams:take_unexpected()
+  local unexpected = host._upstreams:take_unexpected() or host._websockets:take_unexpected()
+    or host._processes:take_unexpected()
   if unexpected then raise(unexpected) end
 end
+
+local new_client = clients(native, drive)
 
 -- Hosts -----------------------------------------------------------------------------------------------
 
@@ -68,6 +77,8 @@ function M.host(policy, options)
   if not handle then raise(why) end
   local host = setmetatable({ _native = handle, _policy = policy }, Host)
   host._upstreams = upstreams.new(native, handle)
+  host._websockets = websockets.new(native, handle)
+  host._processes = processes.new(native, handle)
   hosts_made = hosts_made + 1
   host._place = hosts_made
   open_hosts[hosts_made] = host
@@ -79,6 +90,11 @@ function M.host(policy, options)
     raise(why)
   end
   return host
+end
+
+--- A token that tidegate.jwt has signed.
+function M.jwt(claims, options)
+  return sign_jwt(M.host, claims, options)
 end
 
 function Host:advance(seconds)
@@ -136,6 +152,26 @@ function Host:requests(pattern)
   return self._upstreams:asked(pattern)
 end
 
+--- The same for upstreams that speak WebSocket.
+function Host:websocket(pattern, answer)
+  local ok, why = self._websockets:add(pattern, answer)
+  if not ok then raise(why) end
+end
+
+function Host:websockets(pattern)
+  return self._websockets:opened(pattern)
+end
+
+--- The same for agents that are processes: none is really started.
+function Host:process(pattern, answer)
+  local ok, why = self._processes:add(pattern, answer)
+  if not ok then raise(why) end
+end
+
+function Host:processes(pattern)
+  return self._processes:all(pattern)
+end
+
 --- All log lines so far, or those of one event.
 function Host:logs(event)
   local logs = {}
@@ -179,204 +215,9 @@ end
 function Host:connect(options)
   local number, why = request_upgrade(native, self._native, options)
   if not number then raise("connect: " .. why) end
-  local client = setmetatable({
-    _host = self, _number = number, _unread = {}, _first_unread = 1, _ids = 0, messages = {},
-  }, Client)
+  local client = new_client(self, number)
   drive(self, 0)
   return client
-end
-
-local function facts(client)
-  return native.facts(client._host._native, client._number)
-end
-
-local function headers(client)
-  local all = {}
-  for i = 1, math.huge do
-    local name, value = native.header(client._host._native, client._number, i)
-    if not name then return all end
-    all[name] = all[name] and all[name] .. ", " .. value or value
-  end
-end
-
-local fact_names = {
-  state = true, id = true, user_id = true, identity = true, context = true, session = true, over = true,
-  status = true, body = true, close_code = true, close_reason = true, policy_version = true,
-}
-
-function Client.__index(client, name)
-  if methods[name] then return methods[name] end
-  if name == "headers" then return headers(client) end
-  if fact_names[name] then return facts(client)[name] end
-  if type(name) == "string" and name:sub(1, 1) ~= "_" then
-    raise(("a client has no %s"):format(name))
-  end
-end
-
---- Takes over what has come: JSON objects as tables, other text and bytes as they are.
-local function collect(client)
-  while true do
-    local kind, data = native.take(client._host._native, client._number)
-    if not kind then return end
-    local value = kind == "text" and data:find("^%s*{") and json.decode(data) or nil
-    local message = { kind = value and "json" or kind, value = value or data, raw = data }
-    client._unread[#client._unread + 1] = message
-    client.messages[#client.messages + 1] = message.value
-  end
-end
-
-local function next_message(client)
-  drive(client._host, 0)
-  collect(client)
-  local message = client._unread[client._first_unread]
-  if message then client._first_unread = client._first_unread + 1 end
-  return message
-end
-
---- The next message, and its kind: "json", "text" or "binary". Nil: there is none yet.
-function methods:read()
-  local message = next_message(self)
-  if not message then return nil end
-  return message.value, message.kind
-end
-
---- The next message as it was sent.
-function methods:read_raw()
-  local message = next_message(self)
-  if not message then return nil end
-  return message.raw, message.kind == "binary" and "binary" or "text"
-end
-
-local function clip(text)
-  return #text <= 300 and text or text:sub(1, 300) .. "…"
-end
-
-local function short(value)
-  return clip(type(value) == "table" and json.encode(value) or ("%q"):format(tostring(value)))
-end
-
-local function standing(client)
-  local now = facts(client)
-  local text = "the connection is " .. now.state
-  if now.close_code then
-    text = text .. (", closed with %d %s"):format(now.close_code, now.close_reason or "")
-  end
-  if now.status and now.status ~= 101 then text = text .. (", refused with HTTP %d"):format(now.status) end
-  return text
-end
-
---- The next message of a type; those before it are passed over.
-function methods:expect(wanted)
-  local passed = {}
-  while true do
-    local message = next_message(self)
-    if not message then break end
-    if message.kind == "json" and message.value.type == wanted then return message.value end
-    passed[#passed + 1] = "  " .. (message.kind == "binary" and short(message.raw) or clip(message.raw))
-  end
-  local came = #passed == 0 and "nothing came" or "there came\n" .. table.concat(passed, "\n")
-  raise(("expected %s; %s\n%s"):format(wanted, came, standing(self)))
-end
-
---- All agent events so far, or those of one run, read or not.
-function methods:events(run_id)
-  drive(self._host, 0)
-  collect(self)
-  local events = {}
-  for _, message in ipairs(self.messages) do
-    if type(message) == "table" and message.run_id and (run_id == nil or message.run_id == run_id) then
-      events[#events + 1] = message
-    end
-  end
-  return events
-end
-
-local function send(client, text, data)
-  if not native.send(client._host._native, client._number, text, data) then
-    raise("the client cannot send: " .. standing(client))
-  end
-  drive(client._host, 0)
-end
-
---- A table goes as JSON, text as it is.
-function methods:send(message)
-  if type(message) == "table" then
-    local text, why = json.encode(message)
-    if not text then raise("send: " .. why) end
-    message = text
-  elseif type(message) ~= "string" then
-    raise("send: a table or a text expected")
-  end
-  send(self, true, message)
-end
-
-function methods:send_binary(bytes)
-  if type(bytes) ~= "string" then raise("send_binary: a text expected") end
-  send(self, false, bytes)
-end
-
-function methods:authenticate(data)
-  if type(data) ~= "table" then data = { token = data } end
-  send(self, true, assert(json.encode({ type = "authenticate", data = json.object(data) })))
-end
-
---- Asks an agent. The id of the run, or nil when none has started (yet).
-function methods:execute(message, agent, id)
-  local data = type(message) == "table" and message or { message = message }
-  self._ids = self._ids + 1
-  id = id or "request-" .. self._ids
-  local all = { agent_type = agent }
-  for name, value in pairs(data) do all[name] = value end
-  local before = #self.messages
-  send(self, true, assert(json.encode({ type = "agent_execution", id = id, data = json.object(all) })))
-  collect(self)
-  for i = before + 1, #self.messages do
-    local event = self.messages[i]
-    if type(event) == "table" and event.type == "agent_started" and event.data.request_id == id then
-      return event.run_id
-    end
-  end
-end
-
-function methods:cancel(run_id)
-  send(self, true, assert(json.encode({ type = "agent_cancel", data = { run_id = run_id } })))
-end
-
---- An orderly end.
-function methods:close(code, reason)
-  native.leave(self._host._native, self._number, code or 1000, reason or "")
-  drive(self._host, 0)
-end
-
---- The connection is lost without a word.
-function methods:drop()
-  native.drop(self._host._native, self._number)
-  drive(self._host, 0)
-end
-
---- From now on the client reads nothing; the network takes `bytes` (0) for it.
-function methods:stall(bytes)
-  native.stall(self._host._native, self._number, bytes or 0)
-end
-
-function methods:resume()
-  native.resume(self._host._native, self._number)
-  drive(self._host, 0)
-end
-
---- The moves between states, oldest first: { from, to, reason, at, time }.
-function methods:transitions()
-  return facts(self).transitions or {}
-end
-
---- The names of the states it has been in, in order.
-function methods:states()
-  local states = { "connecting" }
-  for _, move in ipairs(self:transitions()) do
-    if #states == 1 then states[1] = move.from end
-    states[#states + 1] = move.to
-  end
-  return states
 end
 
 --- For the runner: those that are open, the last one made first, down to the one with this number.

@@ -65,9 +65,9 @@ class Upstream:
         self._tasks = set()
 
     @classmethod
-    async def start(cls, routes, ssl=None, host="127.0.0.1"):
+    async def start(cls, routes, ssl=None, host="127.0.0.1", port=0):
         self = cls(routes)
-        self.server = await asyncio.start_server(self._serve, host, 0, ssl=ssl, limit=2**24)
+        self.server = await asyncio.start_server(self._serve, host, port, ssl=ssl, limit=2**24)
         self.port = self.server.sockets[0].getsockname()[1]
         self.scheme = "https" if ssl else "http"
         return self

@@ -74,11 +74,30 @@ static void copy_value(struct tg_json_writer *w, const struct tg_json_value *val
     }
 }
 
+/* With members looked for on the way, as for messages. */
+static void check_members(const char *text, size_t size, const struct tg_json_value *value)
+{
+    static const char *const keys[] = {"type", "id"};
+    struct tg_json_value same, found, members[2];
+    if (!tg_utf8_valid(text, size))
+        return;
+    enum tg_err err = tg_json_parse_members(text, size, &same, keys, members, 2, NULL);
+    check((err == TG_ERR_OK) == (value->kind != TG_JSON_NONE));
+    check(same.kind == value->kind && (err != TG_ERR_OK || same.len == value->len));
+    for (size_t i = 0; i < 2; i++) {
+        found = tg_json_member(value, keys[i]);
+        check(found.kind == members[i].kind);
+        check(found.kind == TG_JSON_NONE || found.raw == members[i].raw);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tg_json_value value;
     struct tg_error error = {0};
-    if (tg_json_parse((const char *)data, size, &value, &error) != TG_ERR_OK) {
+    enum tg_err err = tg_json_parse((const char *)data, size, &value, &error);
+    check_members((const char *)data, size, &value);
+    if (err != TG_ERR_OK) {
         check(value.kind == TG_JSON_NONE && error.text[0] != '\0');
         return 0;
     }

@@ -2,7 +2,7 @@
 # fences.sh ROOT - who may include what in core/, and texts that may stand nowhere.
 #
 # Folders include downwards only: app -> script -> agent -> connection -> (net, proto) -> base, with
-# ops beside connection, on (net, proto, base). Headers of other libraries are fenced: each belongs to
+# ops and client beside connection, on (net, proto, base). Headers of other libraries are fenced: each belongs to
 # one folder or one file, so that replacing a library is work in one place.
 set -u
 cd "$1" || exit 1
@@ -20,12 +20,12 @@ below() {
     case $1 in
     base) echo "" ;;
     net | proto) echo "base" ;;
-    ops) echo "net proto base" ;;
+    ops | client) echo "net proto base" ;;
     connection) echo "net proto base" ;;
     agent) echo "connection net proto base" ;;
-    script) echo "agent connection net proto base" ;;
-    app) echo "script agent connection ops net proto base" ;;
-    main.c) echo "app script agent connection ops net proto base" ;;
+    script) echo "agent connection client net proto base" ;;
+    app) echo "script agent connection client ops net proto base" ;;
+    main.c) echo "app script agent connection client ops net proto base" ;;
     *) echo "?" ;;
     esac
 }

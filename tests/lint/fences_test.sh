@@ -8,7 +8,7 @@ failed=0
 
 fresh() {
     rm -rf "${tree:?}"/*
-    for folder in base net proto connection agent script/api ops app; do
+    for folder in base net proto client connection agent script/api ops app; do
         mkdir -p "$tree/core/$folder"
     done
     mkdir "$tree/lua" "$tree/policies" "$tree/examples" "$tree/tests" "$tree/cmake"
@@ -36,6 +36,8 @@ one 0 core/app/run.c '#include "script/call/call.h"'
 one 0 core/script/host.c '#include "agent/run.h"'
 one 0 core/connection/inbox.c '#include "proto/http.h"'
 one 0 core/ops/admin.c '#include "net/stream.h"'
+one 0 core/client/client.c '#include "net/stream.h"'
+one 0 core/script/api/websocket.c '#include "client/ws_client.h"'
 one 0 core/script/api/conn.c '#include <lua.h>'
 one 0 core/net/timer.c '#include <uv.h>'
 one 0 core/net/tls.c '#include <mbedtls/ssl.h>'
@@ -52,6 +54,9 @@ one 1 core/proto/http.c '#include "net/stream.h"'
 one 1 core/connection/state.c '#include "agent/run.h"'
 one 1 core/agent/run.h '  #  include "script/call.h"'
 one 1 core/ops/admin.c '#include "connection/state.h"'
+one 1 core/ops/admin.c '#include "client/client.h"'
+one 1 core/client/client.c '#include "connection/state.h"'
+one 1 core/client/client.c '#include <uv.h>'
 one 1 core/ops/config.c '#include "script/config_file.h"'
 one 1 core/connection/state.c '#include "ops/health.h"'
 one 1 core/script/host.c '#include "app/server/server.h"'

@@ -16,6 +16,7 @@
 #include "script/api/crypto.h"
 #include "script/api/json.h"
 #include "script/hooks/view.h"
+#include "script/policy/generation.h"
 
 static long allocations_left = -1;
 static char last_error[1024];
@@ -52,7 +53,11 @@ static void set_global(lua_State *L, const char *name, lua_CFunction open)
 
 struct lua_State *bare_lua_open(void)
 {
-    lua_State *L = lua_newstate(allocate, NULL);
+    static struct tg_script_env env; /* there is nothing in it */
+    struct tg_generation *generation = calloc(1, sizeof *generation);
+    assert_non_null(generation);
+    generation->env = &env;
+    lua_State *L = lua_newstate(allocate, generation);
     assert_non_null(L);
     luaL_openlibs(L);
     tg_lua_json_open_types(L);
@@ -67,8 +72,10 @@ struct lua_State *bare_lua_open(void)
 
 void bare_lua_close(struct lua_State *L)
 {
+    struct tg_generation *generation = tg_generation_of(L);
     bare_lua_fail_after(-1);
     lua_close(L);
+    free(generation);
 }
 
 int bare_lua_setup(void **state)

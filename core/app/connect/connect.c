@@ -16,7 +16,6 @@
 #include <uv.h>
 
 #include "app/commands.h"
-#include "app/connect/connect_client.h"
 #include "app/connect/connect_input.h"
 #include "app/connect/connect_options.h"
 #include "app/connect/connect_print.h"
@@ -24,6 +23,7 @@
 #include "app/terminal.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "client/client.h"
 
 struct connect {
     struct tg_connect_options options;
@@ -52,7 +52,7 @@ static void say(struct connect *connect, const char *text)
 static void leave(struct connect *connect)
 {
     connect->left = true;
-    tg_client_close(connect->client, 1000);
+    tg_client_close(connect->client, 1000, "");
 }
 
 /* Sends what may be sent, and leaves when nothing is awaited any more. */
@@ -61,7 +61,8 @@ static void advance(struct connect *connect)
     const char *text;
 
     while ((text = tg_session_next(connect->session)) != NULL)
-        tg_client_send(connect->client, text, strlen(text));
+        if (tg_client_send(connect->client, true, text, strlen(text)) == TG_ERR_NOMEM)
+            say(connect, tg_err_text(TG_ERR_NOMEM));
     if (connect->input_over && connect->session->ready && tg_session_ended(connect->session))
         leave(connect);
 }
@@ -232,7 +233,7 @@ static void set_up(struct connect *connect)
 /* Runs until the client is over; on_end has closed all other handles by then. */
 static void serve(struct connect *connect, struct tg_tls_config *tls)
 {
-    static const struct tg_client_callbacks callbacks = {on_open, on_message, on_end};
+    static const struct tg_client_callbacks callbacks = {on_open, on_message, NULL, on_end};
     struct tg_client_options options = {
         .url = &connect->options.url,
         .headers = connect->options.headers.len == 0

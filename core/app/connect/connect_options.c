@@ -179,7 +179,7 @@ static enum tg_err take_word(void *ctx, const struct tg_arguments *args, struct 
     if (line->has_url)
         return tg_error_set(error, TG_ERR_INVALID, "one URL at a time");
     line->has_url = true;
-    return tg_connect_url_parse(args->values[0], &line->out->url, error);
+    return tg_ws_url_parse(args->values[0], &line->out->url, error);
 }
 
 static enum tg_err check_tls(struct tg_connect_options *out, struct tg_error *error)

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 #include "app/connect/connect_session.h"
-#include "app/connect/connect_url.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "client/url.h"
 #include "net/tls_config.h"
 
 struct tg_connect_options {
-    struct tg_connect_url url;
+    struct tg_ws_url url;
     struct tg_buffer headers; /* owned; "Name: value\r\n"… and a NUL, or empty */
     const char *agent; /* borrowed from argv; for lines that are typed; NULL: the server's choice */
     uint64_t timeout_ms;

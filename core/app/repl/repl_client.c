@@ -141,17 +141,18 @@ void tg__repl_send_all(struct tg__repl *repl)
 void tg__repl_show_state(struct tg__repl *repl)
 {
     struct tg_sim_facts facts;
+    struct tg_transition move;
     char at[TG_CLOCK_RFC3339_SIZE];
 
     tg_sim_client_facts(repl->sim, repl->client, &facts);
     (void)printf("%s id=%s user_id=%s policy=%s\n", facts.state,
                  facts.id[0] == '\0' ? "-" : facts.id, facts.user_id == NULL ? "-" : facts.user_id,
                  tg_sim_version(repl->sim));
-    for (size_t i = 0; facts.lifecycle != NULL && i < facts.lifecycle->kept; i++) {
-        const struct tg_transition *move = tg_lifecycle_transition(facts.lifecycle, i);
-        tg_clock_rfc3339(move->at_ms, at);
-        (void)printf("  %s  %s -> %s  %s\n", at, tg_state_names[move->from],
-                     tg_state_names[move->to], move->reason);
+    for (size_t i = 0;
+         facts.lifecycle != NULL && tg_lifecycle_transition(facts.lifecycle, i, &move); i++) {
+        tg_clock_rfc3339(move.at_ms, at);
+        (void)printf("  %s  %s -> %s  %s\n", at, tg_state_names[move.from], tg_state_names[move.to],
+                     move.reason);
     }
     (void)fflush(stdout);
 }

@@ -12,6 +12,8 @@
 #include "app/script_options.h"
 #include "app/test/simulation_http.h"
 #include "app/test/simulation_internal.h"
+#include "app/test/simulation_process.h"
+#include "app/test/simulation_websocket.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -85,9 +87,23 @@ static enum tg_err create_http(struct tg_sim *sim)
 {
     struct tg_http_client_options options = tg_layers_http_options(&sim->config);
 
+    enum tg_err err = sim->live
+                          ? tg_http_client_create(&sim->http, &sim->loop, sim->timers, &options)
+                          : tg_sim_http_create(&sim->http, sim->timers);
+
+    if (err != TG_ERR_OK)
+        return err;
+    return sim->live ? tg_ws_client_create(&sim->websockets, sim->net, sim->timers, &options)
+                     : tg_sim_ws_create(&sim->websockets, sim->timers);
+}
+
+static enum tg_err create_processes(struct tg_sim *sim)
+{
+    struct tg_processes_options options = {.worker = 1};
+
     if (sim->live)
-        return tg_http_client_create(&sim->http, &sim->loop, sim->timers, &options);
-    return tg_sim_http_create(&sim->http, sim->timers);
+        return tg_processes_create(&sim->processes, &sim->loop, &options);
+    return tg_sim_processes_create(&sim->processes, sim->timers);
 }
 
 static enum tg_err create_loop(struct tg_sim *sim)
@@ -102,6 +118,8 @@ static enum tg_err create_loop(struct tg_sim *sim)
                         : tg_timers_create_manual(&sim->timers, TG__SIM_EPOCH_MS);
     if (err == TG_ERR_OK)
         err = create_http(sim);
+    if (err == TG_ERR_OK)
+        err = create_processes(sim);
     return err;
 }
 
@@ -141,6 +159,9 @@ static enum tg_err create_host(struct tg_sim *sim)
     host.env.runs = sim->layers.runs;
     host.env.metrics = sim->metrics;
     host.env.http = sim->http;
+    host.env.processes = sim->processes;
+    host.env.programs.any = !sim->live;
+    host.env.websockets = sim->websockets;
     host.env.kv = sim->kv;
     host.env.passes = sim->passes;
     host.env.meter = sim->meter;
@@ -287,6 +308,8 @@ void tg_sim_destroy(struct tg_sim *sim)
     tg_runs_destroy(sim->layers.runs);
     tg_hub_destroy(sim->layers.hub);
     tg_http_client_destroy(sim->http);
+    tg_processes_destroy(sim->processes);
+    tg_ws_client_destroy(sim->websockets);
     tg_timers_destroy(sim->timers);
     close_loop(sim);
     tg_meter_destroy(sim->meter);
@@ -318,6 +341,10 @@ const struct tg_testing_backend tg_simulation_backend = {
     .take = tg_sim_client_take,
     .next_fetch = tg_sim_next_fetch,
     .answer = tg_sim_answer,
+    .next_process = tg_sim_next_process,
+    .play_process = tg_sim_play_process,
+    .next_websocket = tg_sim_next_websocket,
+    .answer_websocket = tg_sim_answer_websocket,
     .metrics = tg_sim_metrics,
     .log_line = tg_sim_log_line,
 };

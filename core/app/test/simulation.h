@@ -58,6 +58,13 @@ bool tg_sim_client_take(struct tg_sim *sim, size_t number, bool *text, struct tg
 size_t tg_sim_next_fetch(struct tg_sim *sim, const struct tg_fetch_request **request);
 TG_MUST enum tg_err tg_sim_answer(struct tg_sim *sim, size_t number,
                                   const struct tg_sim_piece *piece);
+bool tg_sim_next_websocket(struct tg_sim *sim, struct tg_sim_ws_news *out);
+TG_MUST enum tg_err tg_sim_answer_websocket(struct tg_sim *sim, size_t number,
+                                            const struct tg_sim_piece *piece);
+
+bool tg_sim_next_process(struct tg_sim *sim, struct tg_sim_process_news *out);
+TG_MUST enum tg_err tg_sim_play_process(struct tg_sim *sim, size_t number,
+                                        const struct tg_sim_act *act);
 
 TG_MUST enum tg_err tg_sim_metrics(struct tg_sim *sim, struct tg_buffer *out);
 const char *tg_sim_log_line(const struct tg_sim *sim, size_t i);

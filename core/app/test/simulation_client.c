@@ -214,7 +214,8 @@ static enum tg_err open_client(struct tg_sim *sim, struct tg_sim_client *client,
                                const struct tg_sim_connect *options,
                                const struct tg_address *address)
 {
-    static const struct tg_wire_callbacks callbacks = {on_news, on_message, on_closing, on_news};
+    static const struct tg_wire_callbacks callbacks = {on_news, on_message, on_closing, on_news,
+                                                       NULL};
     struct tg_wire_options wire = {
         .authority = "tidegate.test",
         .target = options->target,
@@ -250,7 +251,6 @@ enum tg_err tg_sim_connect(struct tg_sim *sim, const struct tg_sim_connect *opti
                             "remote: \"%.60s\" is no address, such as 203.0.113.7:4711",
                             options->remote);
     client = tg_xcalloc(1, sizeof *client);
-    tg_inbox_init(&client->messages);
     tg__sim_enter(sim);
     enum tg_err err = open_client(sim, client, options, &address);
     tg__sim_leave(sim);
@@ -287,7 +287,7 @@ bool tg_sim_client_send(struct tg_sim *sim, size_t number, bool text, const void
 
     if (tg_wire_state(wire) != TG_WIRE_OPEN)
         return false;
-    tg_wire_send(wire, text, data, len);
+    tg__sim_must(tg_wire_send(wire, text, data, len));
     return true;
 }
 
@@ -307,7 +307,7 @@ void tg_sim_client_drop(struct tg_sim *sim, size_t number)
 
     client->fin_sent = true; /* no orderly end any more */
     tg_memory_peer_reset(client->peer);
-    tg_wire_fail(client->wire, "dropped");
+    tg_wire_fail(client->wire, TG_FETCH_RESET, "dropped");
 }
 
 void tg_sim_client_stall(struct tg_sim *sim, size_t number, size_t window)

@@ -9,10 +9,10 @@
 #include <uv.h>
 
 #include "agent/quota.h"
-#include "app/connect/client_wire.h"
 #include "app/server/layers.h"
 #include "app/test/simulation.h"
 #include "base/clock.h"
+#include "client/wire.h"
 #include "connection/inbox.h"
 #include "net/memory_stream.h"
 #include "script/call/budget.h"
@@ -61,6 +61,8 @@ struct tg_sim {
     struct tg_cidr *trusted_proxies; /* owned */
     struct tg_script_option *script_options;
     struct tg_http_client *http;
+    struct tg_ws_client *websockets; /* to other servers */
+    struct tg_processes *processes;
     struct tg_layers layers;
     struct tg_meter *meter;
     struct tg_source *current, *previous; /* counted; what serves, what served before it */

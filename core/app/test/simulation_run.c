@@ -7,6 +7,8 @@
  */
 #include "app/test/simulation_http.h"
 #include "app/test/simulation_internal.h"
+#include "app/test/simulation_process.h"
+#include "app/test/simulation_websocket.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 /* Turns and timers without rest until it counts as endless. */
@@ -52,11 +54,17 @@ static bool turn(struct tg_sim *sim, size_t *left)
     return moved;
 }
 
+static bool others_are_asked(const struct tg_sim *sim)
+{
+    return tg_sim_http_is_asked(sim->http) || tg_sim_ws_has_news(sim->websockets) ||
+           tg_sim_processes_have_news(sim->processes);
+}
+
 enum tg_sim_rest tg__sim_come_to_rest(struct tg_sim *sim)
 {
     for (size_t left = EVENTS_MAX; left > 0; left--) {
         if (!turn(sim, &left))
-            return !sim->live && tg_sim_http_is_asked(sim->http) ? TG_SIM_WANTS_HTTP : TG_SIM_QUIET;
+            return !sim->live && others_are_asked(sim) ? TG_SIM_WANTS_HTTP : TG_SIM_QUIET;
         if (left == 0)
             break;
     }
@@ -161,6 +169,27 @@ size_t tg_sim_next_fetch(struct tg_sim *sim, const struct tg_fetch_request **req
 enum tg_err tg_sim_answer(struct tg_sim *sim, size_t number, const struct tg_sim_piece *piece)
 {
     return tg_sim_http_answer(sim->http, number, piece);
+}
+
+bool tg_sim_next_websocket(struct tg_sim *sim, struct tg_sim_ws_news *out)
+{
+    return tg_sim_ws_next(sim->websockets, out);
+}
+
+enum tg_err tg_sim_answer_websocket(struct tg_sim *sim, size_t number,
+                                    const struct tg_sim_piece *piece)
+{
+    return tg_sim_ws_answer(sim->websockets, number, piece);
+}
+
+bool tg_sim_next_process(struct tg_sim *sim, struct tg_sim_process_news *out)
+{
+    return tg_sim_processes_next(sim->processes, out);
+}
+
+enum tg_err tg_sim_play_process(struct tg_sim *sim, size_t number, const struct tg_sim_act *act)
+{
+    return tg_sim_processes_play(sim->processes, number, act);
 }
 
 enum tg_err tg_sim_metrics(struct tg_sim *sim, struct tg_buffer *out)

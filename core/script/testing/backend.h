@@ -20,9 +20,9 @@
 struct tg_sim;
 
 enum tg_sim_rest {
-    TG_SIM_QUIET,      /* nothing more happens at this moment */
-    TG_SIM_WANTS_HTTP, /* a request of the policy waits for its answer: next_fetch, answer */
-    TG_SIM_RESTLESS    /* it goes on for ever */
+    TG_SIM_QUIET, /* nothing more happens at this moment */
+    TG_SIM_WANTS_HTTP, /* the policy waits for others: next_fetch, answer, next_websocket, answer_websocket */
+    TG_SIM_RESTLESS /* it goes on for ever */
 };
 
 /* An upgrade request. Borrowed for the call. */
@@ -64,6 +64,40 @@ struct tg_sim_piece {
     const void *data; /* DATA */
     size_t len;
     enum tg_fetch_outcome outcome; /* DONE */
+    bool binary;                   /* DATA, of a WebSocket */
+    int code;                      /* DONE with TG_FETCH_OK, of a WebSocket: of its close frame */
+};
+
+/* What a policy does with a WebSocket to another server. Borrowed until the next call. */
+enum tg_sim_ws_kind { TG_SIM_WS_OPENED, TG_SIM_WS_SENT, TG_SIM_WS_CLOSED };
+struct tg_sim_ws_news {
+    enum tg_sim_ws_kind kind;
+    size_t number;                          /* of the WebSocket, from 1 */
+    const struct tg_fetch_request *request; /* OPENED: URL and headers */
+    bool text;                              /* SENT */
+    const void *data;                       /* SENT */
+    size_t len;
+    int code; /* CLOSED */
+};
+
+/* What becomes of a process that the policy starts. Borrowed until the next call. */
+enum tg_sim_process_kind {
+    TG_SIM_PROCESS_STARTED, /* data: "argument\0…\0NAME=value\0…", an empty one between them */
+    TG_SIM_PROCESS_WRITTEN, /* data: what it was sent */
+    TG_SIM_PROCESS_CLOSED   /* nobody needs it any more */
+};
+struct tg_sim_process_news {
+    enum tg_sim_process_kind kind;
+    size_t number; /* of the process, from 1 */
+    const void *data;
+    size_t len;
+};
+/* What it does, `delay_ms` after what it did before. Borrowed for the call. */
+struct tg_sim_act {
+    uint64_t delay_ms;
+    const char *line; /* it writes that; NULL: it ends */
+    size_t len;
+    int status; /* of its end; below 0: a signal */
 };
 
 struct tg_testing_backend {
@@ -106,6 +140,15 @@ struct tg_testing_backend {
      * over are dropped. */
     size_t (*next_fetch)(struct tg_sim *sim, const struct tg_fetch_request **request);
     enum tg_err (*answer)(struct tg_sim *sim, size_t number, const struct tg_sim_piece *piece);
+    /* The same for WebSockets that the policy opens; false: there is no news. A HEAD with status 101 opens
+     * one, each DATA is a message, DONE ends it. */
+    bool (*next_websocket)(struct tg_sim *sim, struct tg_sim_ws_news *out);
+    enum tg_err (*answer_websocket)(struct tg_sim *sim, size_t number,
+                                    const struct tg_sim_piece *piece);
+
+    /* And for processes that it starts. What is played for one that is over is dropped. */
+    bool (*next_process)(struct tg_sim *sim, struct tg_sim_process_news *out);
+    enum tg_err (*play_process)(struct tg_sim *sim, size_t number, const struct tg_sim_act *act);
 
     enum tg_err (*metrics)(struct tg_sim *sim, struct tg_buffer *out); /* Prometheus text */
     /* The i-th log line since the start, JSON; NULL: there are no more. */

@@ -288,4 +288,5 @@ void tg_testing_push_native(struct lua_State *L, const struct tg_testing_backend
     add_functions(L, functions, backend);
     add_functions(L, tg__testing_client_functions, backend);
     add_functions(L, tg__testing_http_functions, backend);
+    add_functions(L, tg__testing_process_functions, backend);
 }

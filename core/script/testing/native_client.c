@@ -48,19 +48,18 @@ static void set_blob(lua_State *L, const char *name, struct tg_blob blob)
 
 static void set_transitions(lua_State *L, const struct tg_lifecycle *lifecycle)
 {
-    const struct tg_transition *move;
+    struct tg_transition move;
     char at[TG_CLOCK_RFC3339_SIZE];
 
     lua_newtable(L);
-    for (size_t i = 0; i < lifecycle->kept; i++) {
-        move = tg_lifecycle_transition(lifecycle, i);
+    for (size_t i = 0; tg_lifecycle_transition(lifecycle, i, &move); i++) {
         lua_createtable(L, 0, 5);
-        set_text(L, "from", tg_state_names[move->from]);
-        set_text(L, "to", tg_state_names[move->to]);
-        set_text(L, "reason", move->reason);
-        tg_clock_rfc3339(move->at_ms, at);
+        set_text(L, "from", tg_state_names[move.from]);
+        set_text(L, "to", tg_state_names[move.to]);
+        set_text(L, "reason", move.reason);
+        tg_clock_rfc3339(move.at_ms, at);
         set_text(L, "at", at);
-        lua_pushnumber(L, (lua_Number)move->at_ms / 1000);
+        lua_pushnumber(L, (lua_Number)move.at_ms / 1000);
         lua_setfield(L, -2, "time");
         lua_rawseti(L, -2, (int)i + 1);
     }

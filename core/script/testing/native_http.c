@@ -11,16 +11,8 @@ static void set_milliseconds(lua_State *L, const char *name, uint64_t ms)
     lua_setfield(L, -2, name);
 }
 
-/* next_fetch(host) -> number, request | nil */
-static int l_next_fetch(lua_State *L)
+static void push_request(lua_State *L, const struct tg_fetch_request *request)
 {
-    struct tg_testing_host *host = tg__testing_check(L);
-    const struct tg_fetch_request *request;
-    size_t number = host->backend->next_fetch(host->sim, &request);
-
-    if (number == 0)
-        return 0;
-    lua_pushinteger(L, (lua_Integer)number);
     lua_createtable(L, 0, 6);
     lua_pushstring(L, request->method);
     lua_setfield(L, -2, "method");
@@ -39,7 +31,47 @@ static int l_next_fetch(lua_State *L)
         lua_setfield(L, -2, request->headers[i].name);
     }
     lua_setfield(L, -2, "headers");
+}
+
+/* next_fetch(host) -> number, request | nil */
+static int l_next_fetch(lua_State *L)
+{
+    struct tg_testing_host *host = tg__testing_check(L);
+    const struct tg_fetch_request *request;
+    size_t number = host->backend->next_fetch(host->sim, &request);
+
+    if (number == 0)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)number);
+    push_request(L, request);
     return 2;
+}
+
+/* next_websocket(host) -> number, "opened", request | "sent", message, is text | "closed", code; or nil */
+static int l_next_websocket(lua_State *L)
+{
+    struct tg_testing_host *host = tg__testing_check(L);
+    struct tg_sim_ws_news news;
+
+    if (!host->backend->next_websocket(host->sim, &news))
+        return 0;
+    lua_pushinteger(L, (lua_Integer)news.number);
+    switch (news.kind) {
+    case TG_SIM_WS_OPENED:
+        lua_pushliteral(L, "opened");
+        push_request(L, news.request);
+        return 3;
+    case TG_SIM_WS_SENT:
+        lua_pushliteral(L, "sent");
+        lua_pushlstring(L, news.data, news.len);
+        lua_pushboolean(L, news.text);
+        return 4;
+    case TG_SIM_WS_CLOSED:
+        lua_pushliteral(L, "closed");
+        lua_pushinteger(L, news.code);
+        return 3;
+    }
+    return 0;
 }
 
 static enum tg_fetch_outcome check_outcome(lua_State *L, int index)
@@ -72,10 +104,9 @@ static void read_headers(lua_State *L, int index, struct tg_sim_piece *piece)
     piece->header_count = count;
 }
 
-/* answer(host, number, delay ms, "head", status, headers | "data", bytes | "done", outcome) */
-static int l_answer(lua_State *L)
+/* From index 3 on; of a list of headers it borrows what is on the stack. */
+static struct tg_sim_piece read_piece(lua_State *L)
 {
-    struct tg_testing_host *host = tg__testing_check(L);
     const char *kind = luaL_checkstring(L, 4);
     struct tg_sim_piece piece = {.delay_ms = (uint64_t)luaL_checknumber(L, 3)};
 
@@ -87,11 +118,35 @@ static int l_answer(lua_State *L)
     } else if (strcmp(kind, "data") == 0) {
         piece.kind = TG_SIM_DATA;
         piece.data = luaL_checklstring(L, 5, &piece.len);
+        piece.binary = lua_toboolean(L, 6) != 0;
     } else {
         piece.kind = TG_SIM_DONE;
         piece.outcome = check_outcome(L, 5);
+        piece.code = (int)luaL_optinteger(L, 6, 0);
     }
+    return piece;
+}
+
+/* answer(host, number, delay ms, "head", status, headers | "data", bytes | "done", outcome) */
+static int l_answer(lua_State *L)
+{
+    struct tg_testing_host *host = tg__testing_check(L);
+    struct tg_sim_piece piece = read_piece(L);
+
     if (host->backend->answer(host->sim, (size_t)luaL_checkinteger(L, 2), &piece) != TG_ERR_OK)
+        return luaL_error(L, "out of memory");
+    return 0;
+}
+
+/* answer_websocket(host, number, delay ms, "head", status, {} | "data", bytes, is binary |
+ * "done", outcome, code) */
+static int l_answer_websocket(lua_State *L)
+{
+    struct tg_testing_host *host = tg__testing_check(L);
+    struct tg_sim_piece piece = read_piece(L);
+    size_t number = (size_t)luaL_checkinteger(L, 2);
+
+    if (host->backend->answer_websocket(host->sim, number, &piece) != TG_ERR_OK)
         return luaL_error(L, "out of memory");
     return 0;
 }
@@ -99,5 +154,7 @@ static int l_answer(lua_State *L)
 const luaL_Reg tg__testing_http_functions[] = {
     {"next_fetch", l_next_fetch},
     {"answer", l_answer},
+    {"next_websocket", l_next_websocket},
+    {"answer_websocket", l_answer_websocket},
     {NULL, NULL},
 };

@@ -19,8 +19,9 @@ struct tg_testing_host *tg__testing_check(lua_State *L);
 /* nil and the text of host->error. */
 int tg__testing_failure(lua_State *L, const struct tg_testing_host *host);
 
-/* native_client.c, native_http.c: rows end with {NULL, NULL}. */
+/* native_client.c, native_http.c, native_process.c: rows end with {NULL, NULL}. */
 extern const luaL_Reg tg__testing_client_functions[];
 extern const luaL_Reg tg__testing_http_functions[];
+extern const luaL_Reg tg__testing_process_functions[];
 
 #endif

@@ -47,7 +47,11 @@ static void preload_modules(lua_State *L, const struct tg_testing_backend *backe
 {
     static const char *const files[][2] = {
         {"tidegate.testing", "tidegate/testing.lua"},
+        {"tidegate._testing_client", "tidegate/_testing_client.lua"},
         {"tidegate._testing_http", "tidegate/_testing_http.lua"},
+        {"tidegate._testing_websocket", "tidegate/_testing_websocket.lua"},
+        {"tidegate._testing_jwt", "tidegate/_testing_jwt.lua"},
+        {"tidegate._testing_process", "tidegate/_testing_process.lua"},
         {"tidegate._testing_options", "tidegate/_testing_options.lua"},
         {"tidegate._testing_request", "tidegate/_testing_request.lua"},
         {"tidegate._busted", "tidegate/_busted.lua"},

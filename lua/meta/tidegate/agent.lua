@@ -58,4 +58,46 @@ function agent.openai(options) end
 ---@return fun(run: tidegate.Run, input: any): any, string?, string?
 function agent.http(options) end
 
+--- An agent of yours that runs elsewhere and speaks WebSocket. Each run opens a connection to it and sends one
+--- text message, the JSON of `agent.http`'s POST with `"type": "agent_execution"`; the text messages that come
+--- back are the same events, carried out by the same rules. After the last one the connection is closed, or
+--- kept for the next run (`reuse`).
+---
+--- A run that is cancelled, or ends in another way before its upstream has said so, sends
+--- `{"type": "agent_cancel", "run_id": …}` and closes. A connection that ends before the last event ends the run:
+--- 1000 with `bad_upstream_answer`, 1008, 4400, 4401 and 4403 with `upstream_refused`, 4429 with `rate_limited`,
+--- others, and the lack of a close frame, with `upstream_unavailable`. Until the first event, failing
+--- connections, 429, 502, 503 and close codes 1001, 1012 and 1013 are tried again.
+---
+--- While nobody takes its events (the client reads slowly) the upstream is not read either, and its pings wait,
+--- too: one that pings should wait longer for the answer than its clients may be slow.
+---@param options tidegate.WebsocketAgentOptions
+---@return fun(run: tidegate.Run, input: any): any, string?, string?
+function agent.websocket(options) end
+
+--- An agent of yours that is a child process of the server: for trying things out, and for programs that are no
+--- service. It reads lines of JSON on its standard input, and writes lines on its standard output. Each run is a
+--- line with `"type": "agent_execution"` and what `agent.http` sends; each line that it writes is one of the events
+--- of `agent.http`, with the `run_id` of its run:
+---
+---     {"type": "agent_execution", "run_id": "run_…", "agent": …, "user_id": …, "message": …, "input": …}
+---     {"type": "agent_cancel", "run_id": "run_…"}        nobody waits for this run any more
+---
+---     {"run_id": "run_…", "type": "agent_delta", "text": …}
+---     {"run_id": "run_…", "type": "agent_completed", "response": …}
+---
+--- Declare it at the top of the file. The operator must allow the program (`agents.processes`), else the policy does
+--- not load. Each worker starts a process of its own with its first run, in the policy's folder, and gives it all
+--- runs, several at a time. A process whose output is not taken has to wait; what it writes to standard error is
+--- logged (`process.says`), and so are lines that are for no run (`process.line_dropped`).
+---
+--- One that ends fails its runs with `upstream_unavailable`, but for a run that nothing has come of when it had
+--- answered others: that one is asked again, once. The next run starts it anew, at once or, when it keeps ending,
+--- after a pause. After a reload the old process goes on with the runs of its version and ends with the last of
+--- them. To end it, its input is closed; a second later it gets SIGTERM, two seconds later SIGKILL, with all that it
+--- has started. When the server is killed it only reads the end of its input.
+---@param options tidegate.ProcessAgentOptions
+---@return fun(run: tidegate.Run, input: any): any, string?, string?
+function agent.process(options) end
+
 return agent

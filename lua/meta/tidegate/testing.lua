@@ -32,6 +32,17 @@ local testing = {}
 ---@return tidegate.TestHost
 function testing.host(policy, options) end
 
+--- A JSON Web Token, as `jwt.sign` makes it, for policies that ask for one:
+---
+---     local token = testing.jwt({ sub = "ada", aud = "agents", exp = host:now() + 600 },
+---       { key = { secret = SECRET }, algorithm = "HS256" })
+---
+--- `iat` and `expires_in` are counted from the time of this machine, as hosts' clocks are that were given none.
+---@param claims table<string, any>
+---@param options tidegate.JwtSignOptions
+---@return string token
+function testing.jwt(claims, options) end
+
 ---@class tidegate.TestHost
 local Host = {}
 
@@ -99,6 +110,82 @@ function Host:http(pattern, answer) end
 ---@param pattern? string as in http
 ---@return tidegate.TestRequest[]
 function Host:requests(pattern) end
+
+--- A WebSocket that the policy has opened to another server.
+---@class tidegate.TestLink
+---@field url string
+---@field headers table<string, string> names in lower case
+---@field messages (table|string)[] what the policy has sent, oldest first; JSON objects as tables
+---@field close_code? integer with which the policy has closed it
+
+--- What an upstream sends: a text; a table with `type`, which goes as JSON; or one of these with more to say.
+---@class tidegate.TestLinkPiece
+---@field [1]? string|table
+---@field delay? number seconds since the piece before
+---@field binary? boolean
+---@field close? integer the upstream closes, with this code
+---@field fault? tidegate.HttpCode ends the connection
+
+---@alias tidegate.TestLinkPieces (string|table|tidegate.TestLinkPiece)[]
+
+---@alias tidegate.TestLinkReply fun(message: table|string, link: tidegate.TestLink): tidegate.TestLinkPieces?
+
+---@class tidegate.TestLinkAnswer
+---@field status? integer of a refusal; without it the upgrade is accepted
+---@field delay? number seconds until then
+---@field fault? tidegate.HttpCode in place of an answer
+--- What is answered to each message of the policy.
+---@field messages? tidegate.TestLinkPieces|tidegate.TestLinkReply
+
+---@alias tidegate.TestLinkAnswerer fun(link: tidegate.TestLink): tidegate.TestLinkAnswer|tidegate.HttpCode|nil
+
+--- How an upstream that speaks WebSocket behaves: always the same, as the function says, or with a fault. What
+--- was given last is looked at first. A connection that nothing accepts fails the spec.
+---
+---     host:websocket("wss://agents.example/*", { messages = {
+---       { type = "agent_delta", text = "Hel" }, { { type = "agent_completed", response = "Hello" }, delay = 1 },
+---     } })
+---@param pattern string "wss://agents.example/*"; without a query: any query
+---@param answer tidegate.TestLinkAnswer|tidegate.HttpCode|tidegate.TestLinkAnswerer
+function Host:websocket(pattern, answer) end
+
+--- The WebSockets that the policy has opened, oldest first.
+---@param pattern? string as in websocket
+---@return tidegate.TestLink[]
+function Host:websockets(pattern) end
+
+--- An agent that the policy has started as a process, and the spec plays: nothing is really run, and anything may
+--- be, whatever `agents.processes` says.
+---@class tidegate.TestProcess
+---@field command string[] the program and its arguments
+---@field env table<string, string>
+---@field messages (table|string)[] what it was sent, oldest first, decoded
+---@field running boolean
+
+--- What a process writes: a text; a table with `type`, which goes as an event of the run that was asked for (unless
+--- it has a `run_id` of its own); or one of these with more to say.
+---@class tidegate.TestProcessPiece
+---@field [1]? string|table
+---@field delay? number seconds since the piece before
+---@field exit? integer it ends with that status
+---@field signal? integer it is killed by that signal
+
+---@alias tidegate.TestProcessPieces (string|table|tidegate.TestProcessPiece)[]
+
+--- How an agent behaves that is a process: what it writes for each run, or what the function says for each message,
+--- `agent_cancel` as well. What was given last is looked at first. A command that nothing plays fails the spec.
+---
+---     host:process("python3 agent.py", {
+---       { type = "agent_delta", text = "Hel" }, { { type = "agent_completed", response = "Hello" }, delay = 1 },
+---     })
+---@param pattern string of the whole command: "python3 *.py"
+---@param answer tidegate.TestProcessPieces|fun(message: table|string, process: tidegate.TestProcess): tidegate.TestProcessPieces?
+function Host:process(pattern, answer) end
+
+--- The processes that the policy has started, oldest first.
+---@param pattern? string as in process
+---@return tidegate.TestProcess[]
+function Host:processes(pattern) end
 
 --- Takes the policy anew, or another. A version that does not load changes nothing.
 ---@param policy? string|tidegate.TestPolicy

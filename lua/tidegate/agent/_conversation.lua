@@ -9,9 +9,9 @@
 -- I2  History is written by runs that worked, and by no other.
 
 local answers = require "tidegate.agent._chat_answer"
+local chat_request = require "tidegate.agent._chat_request"
 local history = require "tidegate.agent._history"
 local json = require "tidegate.json"
-local retry = require "tidegate.agent._retry"
 local tools = require "tidegate.agent._tools"
 
 local EVENT_BYTES_MAX = 4194304
@@ -80,7 +80,7 @@ end
 -- One round: the answer; or nil, a text for the client and a code.
 function Conversation:ask()
   local given, settings = self.given, self.settings
-  local response, why, code = retry.post(settings.url, {
+  local response, why, code = chat_request.post(settings.url, {
     json = body_of(given, settings, self.messages),
     headers = given.headers,
     bearer = given.api_key,
@@ -95,7 +95,7 @@ function Conversation:ask()
   local answer, reason
   answer, why, code, reason = answers.read(self.run, response)
   if not answer then
-    retry.log_failure(code, self.settings.hide(reason or why))
+    chat_request.log_failure(code, self.settings.hide(reason or why))
   end
   return answer, why, code
 end

@@ -1,17 +1,19 @@
 --- Events of Tidegate's own vocabulary that somebody else sends, carried out on a run of ours.
 --
--- Its run_id, seq and timestamp are never looked at: the core makes its own. What cannot be carried out
--- ends the run with `bad_upstream_answer`; so does what contradicts what came before. Members may stand in
--- `data`, as on the wire, or beside `type`.
+-- Its run_id, seq and timestamp are never looked at: the core makes its own (where runs share a connection,
+-- events of another run are ignored). What cannot be carried out ends the run with `bad_upstream_answer`; so
+-- does what contradicts what came before. Members may stand in `data`, as on the wire, or beside `type`.
 --
 -- An ending is { response = … }, or { code, text, why }: for the client, for the client, for the log.
 
 local json = require "tidegate.json"
 local log = require "tidegate.log"
+local time = require "tidegate.time"
 
 local M = {}
 
 local FAILED = "the upstream failed"
+local EVENTS_A_TURN = 32 -- then others get theirs: an event that has come takes no waiting
 
 --- The upstream said what it must not; here the client is told, too.
 function M.bad(...)
@@ -95,16 +97,22 @@ function events.agent_error(_, data)
   return M.failure(data)
 end
 
---- What a run remembers of what it has been told.
-function M.begin(run)
-  return { run = run, calls = {} }
+--- What a run remembers of what it has been told. own_only: events that name another run are not for it.
+function M.begin(run, own_only)
+  return { run = run, calls = {}, count = 0, own_only = own_only }
 end
 
 --- What follows from one event; nil: it goes on. `name` is that of a server-sent event.
 function M.take(state, text, name)
+  state.count = state.count + 1
+  if state.count % EVENTS_A_TURN == 0 then
+    time.sleep(0)
+  end
   local event = json.decode(text)
   if type(event) ~= "table" then
     return bad "an event is no JSON object"
+  elseif state.own_only and event.run_id ~= nil and event.run_id ~= state.run.id then
+    return nil
   end
   local kind = event.type
   if kind == nil and name ~= "message" then

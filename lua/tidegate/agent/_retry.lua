@@ -1,25 +1,17 @@
---- A POST that is tried again while nothing of an answer has come: too many requests, a server that fails, a
--- connection that does. Private: for agents of the library.
---
--- Once the head of a good answer is there, nothing is tried again: the client may have seen a part of it.
+--- Asking somebody else's server again: what went wrong by which code, whether another try may help, and how
+--- long it waits for its turn. Private: for agents of the library.
 
-local http = require "tidegate.http"
-local log = require "tidegate.log"
 local time = require "tidegate.time"
-
-local FIRST_PAUSE = 0.5 -- doubled each time
-local LONGEST_PAUSE = 8
-local LONGEST_WISH = 60 -- of a server that says when to come again; a longer one is not waited for
-local REASON_BYTES = 2048
 
 local M = {}
 
--- code of tidegate.http -> ours, and whether another try may help
-local failures = {
+-- code of tidegate.http, or how a WebSocket ended -> ours, and whether nothing has come of the request
+local outcomes = {
   refused = { "upstream_unavailable", true },
   resolve = { "upstream_unavailable", true },
   connect = { "upstream_unavailable", true },
   reset = { "upstream_unavailable", true },
+  ended = { "upstream_unavailable", true },
   timeout = { "upstream_timeout", true },
   tls = { "upstream_unavailable", false },
   forbidden = { "upstream_unavailable", false },
@@ -30,15 +22,14 @@ local failures = {
   protocol = { "bad_upstream_answer", false },
 }
 
-local texts = {
-  upstream_unavailable = "the model's server cannot be reached",
-  upstream_timeout = "the model's server does not answer",
-  upstream_refused = "the model's server refused the request",
-  rate_limited = "the model's server is over its limit; try again later",
-  bad_upstream_answer = "the model's server sent an answer that cannot be read",
-}
+--- Our code for what became of a request without an answer, and whether to ask again makes sense.
+function M.of_outcome(code)
+  local failure = outcomes[code] or outcomes.closed
+  return failure[1], failure[2]
+end
 
-local function of_status(status)
+--- The same for an HTTP status.
+function M.of_status(status)
   if status == 429 then
     return "rate_limited", true
   elseif status == 408 or status == 504 then
@@ -70,9 +61,9 @@ local function unix_time(text)
   return ((days * 24 + tonumber(hour)) * 60 + tonumber(minute)) * 60 + tonumber(second)
 end
 
--- Seconds that the server asks for; nil: it says nothing.
-local function wish_of(response)
-  local ms, text = tonumber(response.headers["retry-after-ms"]), response.headers["retry-after"]
+--- Seconds that an answer asks to be left alone for; nil: it says nothing.
+function M.wish_of(headers)
+  local ms, text = tonumber(headers["retry-after-ms"]), headers["retry-after"]
   if ms then
     return math.max(ms / 1000, 0)
   elseif not text then
@@ -84,71 +75,39 @@ local function wish_of(response)
 end
 
 -- Never all clients at the same moment.
-local function pause_before(attempt, wish)
-  local pause = math.min(FIRST_PAUSE * 2 ^ (attempt - 1), LONGEST_PAUSE) * (0.5 + math.random() / 2)
+local function pause_before(rules, attempt, wish)
+  local pause = math.min(rules.first_pause * 2 ^ (attempt - 1), rules.longest_pause)
+  pause = pause * (0.5 + math.random() / 2)
   return wish and wish + pause * 0.1 or pause
 end
 
--- What a refusal says. All of it before anybody hides secrets in it: half of one would not be found.
-local function reason_of(response)
-  local pieces, bytes = {}, 0
-  while bytes < REASON_BYTES do
-    local piece = response:read(REASON_BYTES - bytes)
-    if not piece then
-      break
-    end
-    pieces[#pieces + 1] = piece
-    bytes = bytes + #piece
+-- Seconds to the next try; nil: there is none.
+local function next_pause(rules, attempt, failure)
+  if not failure.again or attempt > rules.retries or (failure.wish or 0) > rules.longest_wish then
+    return nil
   end
-  response:close()
-  return table.concat(pieces)
+  local pause = pause_before(rules, attempt, failure.wish)
+  return not (rules.deadline and time.now() + pause >= rules.deadline) and pause or nil
 end
 
--- One try: the response; or nil, a failure { code, again, wish, reason, status }.
-local function try(url, request)
-  local response, why, code = http.post(url, request)
-  if not response then
-    local failure = failures[code] or failures.closed
-    return nil, { code = failure[1], again = failure[2], reason = why }
-  elseif response.ok then
-    return response
-  end
-  local named, again = of_status(response.status)
-  local failure = { code = named, again = again, wish = wish_of(response), status = response.status }
-  failure.reason = reason_of(response)
-  return nil, failure
-end
-
---- For what goes wrong later, inside an answer.
-function M.log_failure(code, reason)
-  log.warn("the model's server broke its answer off", { code = code, reason = reason })
-end
-
---- The response of an answer that begins well; or nil, a text for the client and a code. `hide` takes
---- secrets out of what the server says, for the log.
-function M.post(url, request, retries, hide)
+--- What try() returns as soon as it returns something; or nil and its last failure, { again, wish, … }.
+--- rules: { retries, first_pause (doubled each time), longest_pause, longest_wish, deadline }. `note`, if
+--- there is one, hears of each failure, of which try, and whether there is another.
+function M.attempt(rules, try, note)
   local attempt = 1
   while true do
-    local response, failure = try(url, request)
-    if response then
-      return response
+    local result, failure = try()
+    if result then
+      return result
     end
-    local again = failure.again and attempt <= retries and (failure.wish or 0) <= LONGEST_WISH
-    log.warn("the model's server did not answer", {
-      code = failure.code,
-      status = failure.status,
-      reason = hide(failure.reason),
-      attempt = attempt,
-      again = again,
-    })
-    if not again then
-      local text = texts[failure.code]
-      if failure.code == "upstream_unavailable" and failure.status then
-        text = "the model's server failed"
-      end
-      return nil, failure.status and ("%s (HTTP %d)"):format(text, failure.status) or text, failure.code
+    local pause = next_pause(rules, attempt, failure)
+    if note then
+      note(failure, attempt, pause ~= nil)
     end
-    time.sleep(pause_before(attempt, failure.wish))
+    if not pause then
+      return nil, failure
+    end
+    time.sleep(pause)
     attempt = attempt + 1
   end
 end

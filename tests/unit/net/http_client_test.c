@@ -506,7 +506,7 @@ static void hosts_are_compared_with_a_list(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (tg__host_allowed(&options, rows[i].host, rows[i].port, rows[i].https) !=
+        if (tg_fetch_host_allowed(&options, rows[i].host, rows[i].port, rows[i].https) !=
             rows[i].allowed)
             fail_msg("%s:%u", rows[i].host, (unsigned)rows[i].port);
 }

@@ -872,6 +872,35 @@ static void test_client_certificate_optional(void **state)
     assert_has(certificate_of(fixture, "client"), "\"subject_cn\":\"ada\"");
 }
 
+/* What the server says of the connection of a client with this certificate. */
+static const char *description_for(struct fixture *fixture, const char *name)
+{
+    static char text[1024];
+    struct tg_buffer json = TG_BUFFER_INIT;
+
+    use_client(fixture, make_client(name, false));
+    dial(fixture);
+    RUN_UNTIL(fixture, tg_stream_has_tls(fixture->client.stream));
+    assert_int_equal(write_to(&fixture->client, "x", 1), TG_ERR_OK);
+    RUN_UNTIL(fixture, fixture->server.received.len == 1 || fixture->server.ends > 0);
+    assert_int_equal(tg_stream_tls_describe(fixture->server.stream, &json), TG_ERR_OK);
+    snprintf(text, sizeof text, "%.*s", (int)json.len, (char *)tg_buffer_head(&json));
+    tg_buffer_fini(&json);
+    part(fixture);
+    return text;
+}
+
+static void test_why_a_client_certificate_counts_as_none(void **state)
+{
+    struct fixture *fixture = *state;
+
+    ask_for_certificates(fixture, TG_TLS_CLIENT_OPTIONAL);
+    assert_has(description_for(fixture, "rogue"), "\"client_certificate_error\":\"not_trusted\"");
+    assert_has(description_for(fixture, "stale"), "\"client_certificate_error\":\"expired\"");
+    assert_null(strstr(description_for(fixture, "client"), "client_certificate_error"));
+    assert_null(strstr(description_for(fixture, NULL), "client_certificate_error"));
+}
+
 static void test_client_certificate_not_asked_for(void **state)
 {
     struct fixture *fixture = *state;
@@ -1089,6 +1118,7 @@ int main(void)
         TEST(test_client_certificate),
         TEST(test_client_certificate_required),
         TEST(test_client_certificate_optional),
+        TEST(test_why_a_client_certificate_counts_as_none),
         TEST(test_client_certificate_not_asked_for),
         TEST(test_unknown_authority),
         TEST(test_describe),

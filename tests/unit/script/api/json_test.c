@@ -161,6 +161,61 @@ static void test_decode(void **state)
         "assert(d('{\"\\\\u0061\":1}').a == 1)");
 }
 
+/* Values wait on the stack for the table they go into, some dozen at a time. */
+static void test_decode_of_every_size(void **state)
+{
+    bare_lua_run(
+        *state,
+        "for n = 0, 200 do\n"
+        "  local list, object = {}, {}\n"
+        "  for i = 1, n do\n"
+        "    list[i] = i % 3 == 0 and '[' .. i .. ',[]]' or tostring(i)\n"
+        "    object[i] = ('\"k%d\":%s'):format(i, i % 3 == 0 and '{\"x\":' .. i .. '}' or i)\n"
+        "  end\n"
+        "  local array = json.decode('[' .. table.concat(list, ',') .. ']')\n"
+        "  assert(#array == n)\n"
+        "  local map = json.decode('{' .. table.concat(object, ' , ') .. '}')\n"
+        "  for i = 1, n do\n"
+        "    local a, m = array[i], map['k' .. i]\n"
+        "    if i % 3 == 0 then a, m = a[1], m.x end\n"
+        "    assert(a == i and m == i)\n"
+        "    map['k' .. i] = nil\n"
+        "  end\n"
+        "  assert(next(map) == nil)\n"
+        "  assert(json.encode(array) == '[' .. table.concat(list, ',') .. ']')\n"
+        "end\n"
+        "for n = 1, 60 do\n"
+        "  local text = '{\"same\":0' .. (',\"other\":1'):rep(n) .. ',\"same\":2}'\n"
+        "  assert(json.decode(text).same == 2, 'the last of equal keys wins')\n"
+        "end");
+}
+
+/* Text is read and written by the word: what matters is seen at every place of every length. */
+static void test_text_of_every_length(void **state)
+{
+    bare_lua_run(
+        *state,
+        "local rows = {['\"'] = '\\\\\"', ['\\\\'] = '\\\\\\\\', ['\\n'] = '\\\\n', ['\\1'] = "
+        "'\\\\u0001',\n"
+        "  ['\\127'] = '\\127', ['\\195\\169'] = '\\195\\169', [' '] = ' '}\n"
+        "for len = 0, 40 do\n"
+        "  local plain = ('a'):rep(len)\n"
+        "  assert(json.encode(plain) == '\"' .. plain .. '\"')\n"
+        "  assert(json.decode('\"' .. plain .. '\"') == plain)\n"
+        "  for at = 0, len do\n"
+        "    local from, to = plain:sub(1, at), plain:sub(at + 1)\n"
+        "    for raw, written in pairs(rows) do\n"
+        "      local text = '\"' .. from .. written .. to .. '\"'\n"
+        "      assert(json.encode(from .. raw .. to) == text)\n"
+        "      assert(json.decode(text) == from .. raw .. to)\n"
+        "      assert(json.encode({[from .. raw .. to] = true}) == '{' .. text .. ':true}')\n"
+        "    end\n"
+        "    assert(not json.encode(from .. '\\195' .. to))\n"
+        "    assert(not json.encode({from .. '\\255' .. to}))\n"
+        "  end\n"
+        "end");
+}
+
 static void test_decode_refuses(void **state)
 {
     static const char *const texts[] = {
@@ -266,6 +321,8 @@ int main(void)
         TEST(test_encode_refuses),
         TEST(test_round_trip),
         TEST(test_decode),
+        TEST(test_decode_of_every_size),
+        TEST(test_text_of_every_length),
         TEST(test_decode_refuses),
         TEST(test_misuse_raises_at_the_caller),
         TEST(test_encode_leaves_the_buffer_on_error),

@@ -1,10 +1,10 @@
-/* client_wire.c - the client's side of a WebSocket connection.
+/* wire.c - the client's side of a WebSocket connection.
  *
  *     upgrading ──> open ──> closing ──> over        any ──> over  [finish]
  *
  * Owns the HTTP parser, the decoder and what is pending. on_over is called in finish() and nowhere else.
  */
-#include "app/connect/client_wire.h"
+#include "client/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,8 @@
 
 #define HEAD_MAX (64 * 1024)
 #define BODY_MAX (64 * 1024)
-#define MESSAGE_MAX (64 * 1024 * 1024)
+/* A server that pings and does not read gets no more answers until it reads. */
+#define PONGS_MAX (4 * 1024)
 
 struct tg_wire {
     enum tg_wire_state state;
@@ -25,11 +26,16 @@ struct tg_wire {
     void *ctx;
     const struct tg_deflate_offer *offer; /* static; NULL: none is made */
     struct tg_deflate_agreement agreed;
-    bool compressing;     /* as `agreed` says */
-    bool answered;        /* the answer to the upgrade is whole */
+    bool compressing; /* as `agreed` says */
+    bool answered;    /* the answer to the upgrade is whole */
+    bool paused;
+    bool feeding; /* inside the decoder */
+    size_t message_max;
+    char *subprotocol;    /* owned; what was offered; NULL: nothing */
     struct tg_http *http; /* owned */
     struct tg_ws *ws;     /* owned; from open on */
     struct tg_buffer pending;
+    struct tg_buffer kept; /* came while paused */
     char key[TG_WS_KEY_LEN + 1];
     char why[512];
     struct tg_client_end end;
@@ -47,23 +53,20 @@ static void finish(struct tg_wire *wire)
     wire->callbacks->on_over(wire->ctx);
 }
 
-void tg_wire_fail(struct tg_wire *wire, const char *why)
+void tg_wire_fail(struct tg_wire *wire, enum tg_fetch_outcome outcome, const char *why)
 {
     if (wire->state == TG_WIRE_OVER)
         return;
-    if (wire->why[0] == '\0')
+    if (wire->why[0] == '\0') {
+        wire->end.outcome = outcome;
         (void)snprintf(wire->why, sizeof wire->why, "%s", why);
+    }
     finish(wire);
 }
 
-static void queue(struct tg_wire *wire, enum tg_ws_opcode opcode, const void *data, size_t len)
+static void out_of_memory(struct tg_wire *wire)
 {
-    bool message = opcode == TG_WS_TEXT || opcode == TG_WS_BINARY;
-    enum tg_err err = message ? tg_ws_encode_message(wire->ws, &wire->pending, opcode, data, len)
-                              : tg_ws_encode(&wire->pending, TG_WS_CLIENT, opcode, data, len);
-
-    if (err != TG_ERR_OK)
-        tg_wire_fail(wire, "out of memory");
+    tg_wire_fail(wire, TG_FETCH_CLOSED, "out of memory");
 }
 
 /* False: memory is out, and the wire is over. */
@@ -72,7 +75,7 @@ static bool queue_close(struct tg_wire *wire, int code, const char *reason)
     wire->state = TG_WIRE_CLOSING;
     if (tg_ws_encode_close(&wire->pending, TG_WS_CLIENT, code, reason, strlen(reason)) == TG_ERR_OK)
         return true;
-    tg_wire_fail(wire, "out of memory");
+    out_of_memory(wire);
     return false;
 }
 
@@ -82,15 +85,18 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
 
     if (wire->state == TG_WIRE_OPEN || wire->state == TG_WIRE_CLOSING)
         wire->callbacks->on_message(wire->ctx, kind == TG_WS_TEXT, data, len);
-    return true;
+    return !wire->paused;
 }
 
 static void on_ping(void *ctx, const uint8_t *data, size_t len)
 {
     struct tg_wire *wire = ctx;
 
-    if (wire->state == TG_WIRE_OPEN)
-        queue(wire, TG_WS_PONG, data, len);
+    if (wire->state == TG_WIRE_OPEN && wire->pending.len <= PONGS_MAX &&
+        tg_ws_encode(&wire->pending, TG_WS_CLIENT, TG_WS_PONG, data, len) != TG_ERR_OK)
+        out_of_memory(wire);
+    if (wire->state == TG_WIRE_OPEN && wire->callbacks->on_ping != NULL)
+        wire->callbacks->on_ping(wire->ctx);
 }
 
 static void on_pong(void *ctx, const uint8_t *data, size_t len)
@@ -113,19 +119,43 @@ static void on_close(void *ctx, int code, const char *reason, size_t reason_len)
         wire->callbacks->on_closing(wire->ctx, true);
 }
 
+static void set_fault(struct tg_wire *wire, const struct tg_ws_fault *fault)
+{
+    wire->end.outcome = fault->code == 1009   ? TG_FETCH_TOO_LARGE
+                        : fault->code == 1011 ? TG_FETCH_CLOSED
+                                              : TG_FETCH_PROTOCOL;
+    (void)snprintf(wire->why, sizeof wire->why, "the server broke the protocol: %s", fault->why);
+    if (wire->state == TG_WIRE_OPEN)
+        (void)queue_close(wire, fault->code, fault->why);
+    finish(wire);
+}
+
+static void keep(struct tg_wire *wire, const uint8_t *data, size_t len)
+{
+    if (len > 0 && tg_buffer_append(&wire->kept, data, len) != TG_ERR_OK)
+        out_of_memory(wire);
+}
+
 static void feed_frames(struct tg_wire *wire, uint8_t *data, size_t len)
 {
     struct tg_ws_fault fault;
     size_t consumed;
 
-    if (wire->end.clean || tg_ws_feed(wire->ws, data, len, &consumed, &fault) == TG_ERR_OK)
+    if (wire->end.clean)
         return;
-    if (wire->state == TG_WIRE_OVER)
+    if (wire->paused) {
+        keep(wire, data, len);
         return;
-    (void)snprintf(wire->why, sizeof wire->why, "the server broke the protocol: %s", fault.why);
-    if (wire->state == TG_WIRE_OPEN)
-        (void)queue_close(wire, fault.code, fault.why);
-    finish(wire);
+    }
+    wire->feeding = true;
+    enum tg_err err = tg_ws_feed(wire->ws, data, len, &consumed, &fault);
+    wire->feeding = false;
+    if (wire->state == TG_WIRE_OVER || wire->end.clean)
+        return;
+    if (err != TG_ERR_OK)
+        set_fault(wire, &fault);
+    else if (consumed < len)
+        keep(wire, data + consumed, len - consumed);
 }
 
 static void open_now(struct tg_wire *wire)
@@ -133,10 +163,10 @@ static void open_now(struct tg_wire *wire)
     static const struct tg_ws_callbacks frames = {on_message, on_ping, on_pong, on_close};
     static const struct tg_deflate_tuning tuning = {.level = 6, .memory_level = 8};
 
-    if (tg_ws_create(&wire->ws, TG_WS_CLIENT, MESSAGE_MAX, &frames, wire) != TG_ERR_OK ||
+    if (tg_ws_create(&wire->ws, TG_WS_CLIENT, wire->message_max, &frames, wire) != TG_ERR_OK ||
         (wire->compressing &&
          tg_ws_use_deflate(wire->ws, &wire->agreed, &tuning, NULL) != TG_ERR_OK)) {
-        tg_wire_fail(wire, "out of memory");
+        out_of_memory(wire);
         return;
     }
     wire->state = TG_WIRE_OPEN;
@@ -144,12 +174,33 @@ static void open_now(struct tg_wire *wire)
     wire->callbacks->on_open(wire->ctx);
 }
 
-static void refused(struct tg_wire *wire)
+/* whole: all of the answer is there. */
+static void refused(struct tg_wire *wire, bool whole)
 {
     wire->end.status = tg_http_response_status(wire->http);
-    wire->end.connection_id = tg_http_find(wire->http, "tidegate-connection-id", NULL).data;
-    wire->end.body = tg_http_body(wire->http);
-    tg_wire_fail(wire, tg_http_reason(wire->end.status));
+    if (whole) {
+        wire->end.connection_id = tg_http_find(wire->http, "tidegate-connection-id", NULL).data;
+        wire->end.body = tg_http_body(wire->http);
+    }
+    tg_wire_fail(wire, TG_FETCH_OK, tg_http_reason(wire->end.status));
+}
+
+/* §4.1: the server may choose one of those that were offered, or none. */
+static enum tg_err verify_subprotocol(const struct tg_wire *wire, struct tg_error *error)
+{
+    struct tg_http_text chosen = tg_http_find(wire->http, "sec-websocket-protocol", NULL);
+    const char *offered = wire->subprotocol;
+
+    if (chosen.data == NULL)
+        return TG_ERR_OK;
+    while (offered != NULL) {
+        offered += strspn(offered, ", ");
+        size_t len = strcspn(offered, ", ");
+        if (len > 0 && len == chosen.len && memcmp(offered, chosen.data, len) == 0)
+            return TG_ERR_OK;
+        offered = len == 0 ? NULL : offered + len;
+    }
+    return tg_error_set(error, TG_ERR_PROTO, "the server chose a subprotocol that was not offered");
 }
 
 static void feed_answer(struct tg_wire *wire, uint8_t *data, size_t len)
@@ -162,7 +213,13 @@ static void feed_answer(struct tg_wire *wire, uint8_t *data, size_t len)
     case TG_HTTP_MORE:
         return;
     case TG_HTTP_BAD:
+        /* A good head with a body that is too large, or broken, refuses all the same. */
+        if (tg_http_response_status(wire->http) >= 200) {
+            refused(wire, false);
+            return;
+        }
         (void)tg_http_refusal(wire->http, &why);
+        wire->end.outcome = TG_FETCH_PROTOCOL;
         (void)snprintf(wire->why, sizeof wire->why, "the answer is no HTTP: %s", why);
         finish(wire);
         return;
@@ -171,11 +228,12 @@ static void feed_answer(struct tg_wire *wire, uint8_t *data, size_t len)
     }
     wire->answered = true;
     if (tg_http_response_status(wire->http) != 101) {
-        refused(wire);
+        refused(wire, true);
     } else if (tg_upgrade_verify(wire->http, wire->key, &error) != TG_ERR_OK ||
                tg_extensions_verify(wire->http, wire->offer, &wire->compressing, &wire->agreed,
-                                    &error) != TG_ERR_OK) {
-        tg_wire_fail(wire, error.text);
+                                    &error) != TG_ERR_OK ||
+               verify_subprotocol(wire, &error) != TG_ERR_OK) {
+        tg_wire_fail(wire, TG_FETCH_PROTOCOL, error.text);
     } else {
         open_now(wire);
         if (consumed < len && wire->state == TG_WIRE_OPEN)
@@ -213,7 +271,14 @@ enum tg_err tg_wire_create(struct tg_wire **out, const struct tg_wire_options *o
     wire->callbacks = callbacks;
     wire->ctx = ctx;
     wire->offer = options->compress ? &any_deflate : NULL;
+    wire->message_max = options->message_max == 0 ? TG_WIRE_MESSAGE_MAX : options->message_max;
     tg_upgrade_make_key(wire->key);
+    if (options->subprotocol != NULL)
+        wire->subprotocol = tg_strndup(options->subprotocol, strlen(options->subprotocol));
+    if (options->subprotocol != NULL && wire->subprotocol == NULL) {
+        tg_wire_destroy(wire);
+        return TG_ERR_NOMEM;
+    }
     err = tg_http_create(&wire->http, TG_HTTP_RESPONSE, HEAD_MAX, BODY_MAX);
     if (err == TG_ERR_OK)
         err = write_request(wire, options);
@@ -232,6 +297,8 @@ void tg_wire_destroy(struct tg_wire *wire)
     tg_http_destroy(wire->http);
     tg_ws_destroy(wire->ws);
     tg_buffer_fini(&wire->pending);
+    tg_buffer_fini(&wire->kept);
+    tg_free(wire->subprotocol);
     tg_free(wire);
 }
 
@@ -253,17 +320,44 @@ void tg_wire_ended(struct tg_wire *wire, enum tg_err err, const char *why)
     if (wire->end.clean)
         finish(wire);
     else if (wire->state == TG_WIRE_UPGRADING && err == TG_ERR_OK)
-        tg_wire_fail(wire, "the server closed the connection without an answer");
+        tg_wire_fail(wire, TG_FETCH_RESET, "the server closed the connection without an answer");
     else
-        tg_wire_fail(wire, err == TG_ERR_OK
-                               ? "the server closed the connection without a close frame"
-                               : why);
+        tg_wire_fail(wire, TG_FETCH_RESET,
+                     err == TG_ERR_OK ? "the server closed the connection without a close frame"
+                                      : why);
 }
 
-void tg_wire_send(struct tg_wire *wire, bool text, const void *data, size_t len)
+void tg_wire_pause(struct tg_wire *wire)
 {
-    if (wire->state == TG_WIRE_OPEN)
-        queue(wire, text ? TG_WS_TEXT : TG_WS_BINARY, data, len);
+    wire->paused = true;
+}
+
+void tg_wire_resume(struct tg_wire *wire)
+{
+    struct tg_buffer kept = wire->kept;
+
+    wire->paused = false;
+    /* Inside the decoder it goes on by itself. */
+    if (wire->feeding || kept.len == 0)
+        return;
+    wire->kept = TG_BUFFER_INIT;
+    feed_frames(wire, tg_buffer_head(&kept), kept.len);
+    tg_buffer_fini(&kept);
+}
+
+enum tg_err tg_wire_send(struct tg_wire *wire, bool text, const void *data, size_t len)
+{
+    if (wire->state != TG_WIRE_OPEN)
+        return TG_ERR_CLOSED;
+    return tg_ws_encode_message(wire->ws, &wire->pending, text ? TG_WS_TEXT : TG_WS_BINARY, data,
+                                len);
+}
+
+enum tg_err tg_wire_ping(struct tg_wire *wire)
+{
+    if (wire->state != TG_WIRE_OPEN)
+        return TG_ERR_CLOSED;
+    return tg_ws_encode(&wire->pending, TG_WS_CLIENT, TG_WS_PING, "", 0);
 }
 
 void tg_wire_close(struct tg_wire *wire, int code, const char *reason)

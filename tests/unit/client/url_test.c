@@ -1,4 +1,4 @@
-/* connect_url_test.c - the URLs that `tidegate connect` takes, and how it refuses the others. */
+/* url_test.c - the URLs of WebSockets, and how it refuses the others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,15 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/connect/connect_url.h"
+#include "client/url.h"
 
-static struct tg_connect_url url;
+static struct tg_ws_url url;
 static struct tg_error error;
 
 static void assert_url(const char *text, const char *host, int port, const char *authority,
                        const char *target)
 {
-    if (tg_connect_url_parse(text, &url, &error) != TG_ERR_OK)
+    if (tg_ws_url_parse(text, &url, &error) != TG_ERR_OK)
         fail_msg("%s: %s", text, error.text);
     assert_string_equal(url.host, host);
     assert_int_equal(url.port, port);
@@ -27,7 +27,7 @@ static void assert_url(const char *text, const char *host, int port, const char 
 
 static void assert_refused(const char *text, const char *hint)
 {
-    assert_int_equal(tg_connect_url_parse(text, &url, &error), TG_ERR_INVALID);
+    assert_int_equal(tg_ws_url_parse(text, &url, &error), TG_ERR_INVALID);
     if (strstr(error.text, hint) == NULL)
         fail_msg("%s: %s", text, error.text);
 }
@@ -79,7 +79,7 @@ static void bad_urls_are_refused_with_the_way_to_write_them(void **state)
 static void a_password_is_refused_and_not_repeated(void **state)
 {
     (void)state;
-    assert_refused("ws://me:hunter2@h/", "--bearer");
+    assert_refused("ws://me:hunter2@h/", "in a header");
     assert_null(strstr(error.text, "hunter2"));
 }
 
@@ -91,11 +91,11 @@ static void too_long_parts_are_refused(void **state)
     snprintf(text, sizeof text, "ws://%0300d/", 1);
     assert_refused(text, "host name is too long");
     snprintf(text, sizeof text, "ws://%0253d/", 1);
-    assert_int_equal(tg_connect_url_parse(text, &url, &error), TG_ERR_OK);
+    assert_int_equal(tg_ws_url_parse(text, &url, &error), TG_ERR_OK);
     snprintf(text, sizeof text, "ws://h/%04096d", 1);
     assert_refused(text, "path is too long");
     snprintf(text, sizeof text, "ws://h?%04092d", 1);
-    assert_int_equal(tg_connect_url_parse(text, &url, &error), TG_ERR_OK);
+    assert_int_equal(tg_ws_url_parse(text, &url, &error), TG_ERR_OK);
     assert_int_equal(strlen(url.target), 4094);
 }
 

@@ -1,7 +1,7 @@
-/* connect_url.c - reads a ws:// or wss:// URL (RFC 6455 §3) strictly: what cannot be sent as it stands is
+/* url.c - reads a ws:// or wss:// URL (RFC 6455 §3) strictly: what cannot be sent as it stands is
  * refused with the way to write it.
  */
-#include "app/connect/connect_url.h"
+#include "client/url.h"
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -48,7 +48,7 @@ static enum tg_err check_characters(const char *text, struct tg_error *error)
 
 /* [start, end) is "host", "host:port", "[v6]" or "[v6]:port". Sets the host; *port is where the port's
  * digits begin, or `end`. */
-static enum tg_err split_host(const char *start, const char *end, struct tg_connect_url *out,
+static enum tg_err split_host(const char *start, const char *end, struct tg_ws_url *out,
                               const char **port, struct tg_error *error)
 {
     const char *host_end;
@@ -84,12 +84,12 @@ static enum tg_err split_host(const char *start, const char *end, struct tg_conn
     return TG_ERR_OK;
 }
 
-static uint16_t default_port(const struct tg_connect_url *url)
+static uint16_t default_port(const struct tg_ws_url *url)
 {
     return url->secure ? 443 : 80;
 }
 
-static enum tg_err read_port(const char *digits, const char *end, struct tg_connect_url *out,
+static enum tg_err read_port(const char *digits, const char *end, struct tg_ws_url *out,
                              struct tg_error *error)
 {
     unsigned long port = 0;
@@ -109,8 +109,7 @@ static enum tg_err read_port(const char *digits, const char *end, struct tg_conn
     return TG_ERR_OK;
 }
 
-enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
-                                 struct tg_error *error)
+enum tg_err tg_ws_url_parse(const char *text, struct tg_ws_url *out, struct tg_error *error)
 {
     const char *end;
     const char *port = NULL;
@@ -122,8 +121,7 @@ enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
         return err;
     end = text + strcspn(text, "/?");
     if (memchr(text, '@', (size_t)(end - text)) != NULL)
-        return refuse(error, "a WebSocket URL carries no user and password; use --bearer or "
-                             "--header");
+        return refuse(error, "a WebSocket URL carries no user and password; send them in a header");
     err = split_host(text, end, out, &port, error);
     if (err == TG_ERR_OK)
         err = read_port(port, end, out, error);

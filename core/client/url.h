@@ -1,7 +1,7 @@
-/* connect_url.h - the ws:// or wss:// URL that a person types.
+/* url.h - a ws:// or wss:// URL.
  */
-#ifndef TG_APP_CONNECT_URL_H
-#define TG_APP_CONNECT_URL_H
+#ifndef TG_CLIENT_URL_H
+#define TG_CLIENT_URL_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #define TG_URL_HOST_MAX 253
 #define TG_URL_TARGET_MAX 4095
 
-struct tg_connect_url {
+struct tg_ws_url {
     char host[TG_URL_HOST_MAX + 1]; /* a name, or an address without brackets */
     char authority[TG_URL_HOST_MAX +
                    10]; /* for the Host header: brackets, and the port if it is no default */
@@ -21,7 +21,7 @@ struct tg_connect_url {
 };
 
 /* error says what to write instead. It never repeats what stands before an '@'. */
-TG_MUST enum tg_err tg_connect_url_parse(const char *text, struct tg_connect_url *out,
-                                         struct tg_error *error);
+TG_MUST enum tg_err tg_ws_url_parse(const char *text, struct tg_ws_url *out,
+                                    struct tg_error *error);
 
 #endif

@@ -1,7 +1,7 @@
 /* line_splitter.h - lines out of bytes that come in pieces.
  */
-#ifndef TG_PROTO_LINE_SPLITTER_H
-#define TG_PROTO_LINE_SPLITTER_H
+#ifndef TG_BASE_LINE_SPLITTER_H
+#define TG_BASE_LINE_SPLITTER_H
 
 #include <stdbool.h>
 #include <stddef.h>

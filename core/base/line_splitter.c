@@ -2,7 +2,7 @@
  *
  * A line that is whole in the bytes fed is handed out as it lies there; only one that is cut is copied.
  */
-#include "proto/line_splitter.h"
+#include "base/line_splitter.h"
 
 #include <string.h>
 
