@@ -1,175 +1,182 @@
 #!/usr/bin/env python3
 """Tidegate side by side with its peers: server CPU per message, memory, latency, as ratios of one run.
 
-    TIDEGATE_BIN=build/release/tidegate tests/bench/compare.py [--rounds N] [--report FILE] [SCENARIO...]
-
-Peers are what packages give: a raw TCP echo on epoll, libwebsockets, Node's `ws`; one whose package is not
-installed is left out. Servers take turns within each round, so that what else the machine does meets
-all of them; the medians of the rounds are told. The server and the load each keep a core to themselves
-where there are two. Every answer is checked by the load generator (load/).
+Servers take turns within each round, so that what else the machine does meets all of them; the medians
+of the rounds are told. Server and load each keep cores of their own where there are two. Every answer is
+checked by the load generator (load/). `./dev bench` is the way to it; bench.py the command line.
 """
 
-import argparse
 import json
-import os
-import platform
-import shutil
+import math
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
+import servers
+
 HERE = Path(__file__).resolve().parent
-BINARY = Path(os.environ.get("TIDEGATE_BIN", "build/release/tidegate")).resolve()
-PROGRAMS = BINARY.parent / "tests" / "bench"
-SERVER_CORE, CLIENT_CORE = 0, 1
+LOAD_FLAGS = ("clients", "depth", "size", "seconds", "warm", "opening", "header", "active", "pause", "operations")
+WORST_OF = ("p50_us", "p99_us", "max_us", "open_seconds", "seconds")  # of several loads at once
+KEPT_FREE = 300  # descriptors of a process that are no connections
 
 
-def tidegate(policy):
-    return [BINARY, "run", HERE / "peers" / policy, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-            "--workers", "1", "--log-level", "warn"]  # fmt: skip
+def scenarios():
+    listed = tomllib.loads((HERE / "scenarios.toml").read_text())["scenario"]
+    return [{"clients": 100, **scenario} for scenario in listed]
 
 
-def node(work):
-    return ["node", HERE / "peers" / "ws_server.js", work]
+def certificate(folder):
+    """A key and a self-signed certificate for 127.0.0.1, as (certificate, key)."""
+    paths = folder / "certificate.pem", folder / "key.pem"
+    if not paths[0].exists():
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                   "30", "-subj", "/CN=127.0.0.1", "-out", paths[0], "-keyout", paths[1]]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+    return paths
 
 
-# What serves each kind of work; None: this peer does not.
-PEERS = {
-    "tidegate": lambda work: tidegate("route.lua" if work == "route" else "echo.lua"),
-    "raw": lambda work: [PROGRAMS / "raw_echo"] if work in ("echo", "idle") else None,
-    "libwebsockets": lambda work: [PROGRAMS / "lws_echo"] if work != "route" else None,
-    "node-ws": lambda work: node("route" if work == "route" else "echo"),
-}
+def has_tls():
+    """Whether the load generator was built with it."""
+    return "tls" in subprocess.run([servers.PROGRAMS / "load", "--features"], capture_output=True, text=True).stdout
 
 
-def usable(name):
-    if name == "node-ws":
-        return shutil.which("node") is not None
-    return Path(PEERS[name]("echo")[0]).exists()
+class Load:
+    """The load generator against one server, under way."""
 
-
-def pin(core):
-    """For the start of a child: one core of its own, and descriptors for many connections."""
-
-    def prepare():
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) > 1:
-            os.sched_setaffinity(0, {cores[core % len(cores)]})
-
-    return prepare
-
-
-class Peer:
-    """A server that runs and knows its port."""
-
-    def __init__(self, name, work):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TIDEGATE_")}
-        environment["NODE_PATH"] = "/usr/share/nodejs"
-        self.process = subprocess.Popen(
-            PEERS[name](work), stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=pin(SERVER_CORE)
-        )
-        line = self.process.stdout.readline()
-        if not line.startswith("listening "):
-            raise SystemExit(f"compare: {name} did not start")
-        self.port = line.strip().rsplit(":", 1)[1]
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-def measure(name, scenario):
-    """One run of the load against a fresh server of that name."""
-    work = scenario["work"]
-    peer = Peer(name, work)
-    try:
-        flags = ["--work", "raw" if name == "raw" else work, "--server", str(peer.process.pid)]
-        for key in ("clients", "depth", "size", "seconds", "warm", "opening"):
+    def __init__(self, name, scenario, server, wait):
+        work = "connect" if scenario["work"] == "handshake" else scenario["work"]
+        flags = ["--work", work, "--server", str(server.pid)]
+        for key in LOAD_FLAGS:
             if key in scenario:
                 flags += [f"--{key}", str(scenario[key])]
-        if scenario.get("utf8"):
-            flags.append("--utf8")
-        command = [PROGRAMS / "load", *flags, "127.0.0.1", peer.port]
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin(CLIENT_CORE))
-        if done.returncode != 0:
-            raise SystemExit(f"compare: {name}, {scenario['name']}: {done.stderr.strip()}")
-        return json.loads(done.stdout)
-    finally:
-        peer.stop()
+        flags += [f"--{key}" for key in ("utf8", "tls") if scenario.get(key)]
+        flags += ["--raw"] if name == "raw" else []
+        flags += ["--wait"] if wait else []
+        self.about, self.server = f"{name}, {scenario['name']}", server
+        self.process = subprocess.Popen(
+            [servers.PROGRAMS / "load", *flags, "127.0.0.1", server.port],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=servers.prepare(servers.client_cores()),
+        )
+
+    def wait_ready(self):
+        if self.process.stdout.readline() != "ready\n":
+            self.figures()
+
+    def go(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def figures(self):
+        out, errors = self.process.communicate()
+        if self.process.returncode != 0:
+            raise SystemExit(f"bench: {self.about}: {errors.strip()}\n{self.server.last_words()}")
+        return json.loads(out)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
-def compare(scenario, rounds):
-    """The medians of each peer, by name, Tidegate first."""
-    names = [name for name in PEERS if PEERS[name](scenario["work"]) and usable(name)]
-    runs = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in names:
-            runs[name].append(measure(name, scenario))
+def most_connections():
+    """How many one process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] - KEPT_FREE
+
+
+def parts(scenario):
+    """The scenario once for each server process that it is spread over: no more connections than it may have."""
+    count = math.ceil(scenario["clients"] / most_connections()) if scenario.get("spread") else 1
+    return [
+        {**scenario, **{key: divided(scenario[key], count, i) for key in ("clients", "active") if key in scenario}}
+        for i in range(count)
+    ]
+
+
+def divided(whole, count, i):
+    """The share of the i-th of so many; the shares add up to the whole."""
+    return whole * (i + 1) // count - whole * i // count
+
+
+def together(scenario, figures):
+    """What several loads at once have measured, as one: the worst of each latency, sums and means."""
+    clients = sum(part["clients"] for part in scenario)
+    operations = sum(part["operations"] for part in figures) or 1
     return {
-        name: {key: statistics.median(run[key] for run in of_name) for key in of_name[0]}
-        for name, of_name in runs.items()
+        **{key: max(part[key] for part in figures) for key in WORST_OF},
+        **{key: sum(part[key] for part in figures) for key in ("operations", "per_second")},
+        **{
+            key: sum(part[key] * part["operations"] for part in figures) / operations
+            for key in ("cpu_us", "user_us", "system_us")
+        },
+        "bytes_per_client": sum(
+            of_part["bytes_per_client"] * part["clients"] for of_part, part in zip(figures, scenario)
+        )
+        / clients,
+        "clients": clients,
+        "processes": len(scenario),
     }
 
 
-COLUMNS = {
-    "idle": [("bytes_per_client", "bytes a client", "{:.0f}")],
-    "": [
-        ("cpu_us", "CPU us", "{:.2f}"),
-        ("user_share", "user share", "{:.2f}"),
-        ("per_second", "a second", "{:.0f}"),
-        ("p50_us", "p50 us", "{:.0f}"),
-        ("p99_us", "p99 us", "{:.0f}"),
-    ],
-}
+def measure(name, scenario, folder, **more):
+    """One run of the load against fresh servers of that name."""
+    tls = certificate(folder) if scenario.get("tls") else None
+    split = parts(scenario)
+    started, loads = [], []
+    try:
+        for part in split:
+            started.append(servers.Server(name, scenario["work"], tls=tls, **more))
+        for part, server in zip(split, started):
+            loads.append(Load(name, part, server, wait=len(split) > 1))
+        if len(split) > 1:
+            for load in loads:
+                load.wait_ready()
+            for load in loads:
+                load.go()
+        return together(split, [load.figures() for load in loads])
+    finally:
+        for load in loads:
+            load.stop()
+        for server in started:
+            server.stop()
 
 
-def table(scenario, medians):
-    """The scenario as a Markdown table; ratios are to Tidegate: more than 1 costs more than it."""
-    columns = COLUMNS.get(scenario["work"], COLUMNS[""])
-    key = columns[0][0]
-    lines = [f"### {scenario['name']}: {scenario['about']}", ""]
-    lines.append("| server | ratio | " + " | ".join(title for _, title, _ in columns) + " |")
-    lines.append("| --- |" + " ---: |" * (len(columns) + 1))
-    own = medians["tidegate"][key] or 1
-    for name, figures in sorted(medians.items(), key=lambda item: item[1][key]):
-        cells = [form.format(figures[column]) for column, _, form in columns]
-        lines.append(f"| {name} | {figures[key] / own:.2f} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def contestants(scenario, wanted=None):
+    """{row: (name, arguments)} of who takes part, Tidegate first."""
+    if "workers" in scenario:
+        return {f"{n} worker{'s' if n > 1 else ''}": ("tidegate", {"workers": n}) for n in scenario["workers"]}
+    tls = ("", "") if scenario.get("tls") else None
+    absent = servers.missing()
+    return {
+        name: (name, {})
+        for name, command in servers.COMMANDS.items()
+        if name not in absent
+        and name in (wanted or scenario.get("peers", servers.COMMANDS))
+        and command(scenario["work"], tls=tls)
+    }
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    version = subprocess.run([BINARY, "version"], capture_output=True, text=True).stdout.strip()
-    cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores, Linux {platform.release()}\n\n```text\n{version}\n```\n"
-
-
-def main():
-    scenarios = tomllib.loads((HERE / "scenarios.toml").read_text())["scenario"]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=", ".join(s["name"] for s in scenarios))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--report", type=Path, help="also write the tables to this Markdown file")
-    options = parser.parse_args()
-    unknown = set(options.names) - {scenario["name"] for scenario in scenarios}
-    if unknown:
-        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    parts = [f"# Benchmarks\n\n{machine()}"]
-    for scenario in scenarios:
-        if options.names and scenario["name"] not in options.names:
-            continue
-        parts.append(table(scenario, compare(scenario, options.rounds)))
-        print(parts[-1], flush=True)
-    if options.report:
-        options.report.write_text("\n".join(parts))
-    return 0
+def compare(scenario, rounds, wanted=None):
+    """The medians of each row, Tidegate first."""
+    rows = contestants(scenario, wanted)
+    runs = {row: [] for row in rows}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for _ in range(rounds):
+            for row, (name, more) in rows.items():
+                runs[row].append(measure(name, scenario, Path(folder), **more))
+    return {
+        row: {key: statistics.median(run[key] for run in of_row) for key in of_row[0]} for row, of_row in runs.items()
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import bench
+
+    sys.exit(bench.main())

@@ -7,8 +7,9 @@
  * Variants build on each other, so that each row is the price of one thing:
  *   call     a coroutine of the pool, arguments, resume, results
  *   cpu      + the CPU budget (meter begin and end)
- *   wall     + the wall budget (a timer started and stopped)
+ *   wall     + the wall budget (a timer, which only a call that waits sets)
  *   metrics  + outcome counter and duration histogram: what a hook of a connection pays
+ *   moves    + two transitions of the connection's state, checked, counted and kept, as around a run
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +21,18 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/stopwatch.h"
+#include "connection/state.h"
 #include "script/call/call.h"
 #include "script/policy/generation.h"
 
-enum variant { CALL, CPU, WALL, METRICS, VARIANTS };
-static const char *const variant_names[VARIANTS] = {"call", "cpu", "wall", "metrics"};
+enum variant { CALL, CPU, WALL, METRICS, MOVES, VARIANTS };
+static const char *const variant_names[VARIANTS] = {"call", "cpu", "wall", "metrics", "moves"};
 
 #define ROUNDS 31
 #define CALLS_A_ROUND 50000
 #define WALL_MS 10000
+#define CPU_MS 5000 /* what valgrind needs to load the library; the price does not depend on it */
 
 /* A hook of the usual size: looks something up, builds a short text. */
 static const char policy_text[] =
@@ -49,6 +53,8 @@ struct bench {
     struct tg_metrics *metrics;
     struct tg_source *source;
     struct tg_generation *generation;
+    struct tg_lifecycle lifecycle; /* of the connection whose hook it is */
+    struct tg_conn_id id;
     uint64_t ended;
 };
 
@@ -73,23 +79,35 @@ static void load(struct bench *bench)
     (void)unlink(path);
 }
 
+static void move(struct bench *bench, enum tg_state to, const char *reason)
+{
+    if (tg_lifecycle_move(&bench->lifecycle, to, reason, &bench->id, bench->metrics) != TG_ERR_OK)
+        die("an illegal transition");
+}
+
 static void set_up(struct bench *bench)
 {
     struct tg_error error = {.text = ""};
 
     memset(bench, 0, sizeof *bench);
+    tg_stopwatch_calibrate();
     bench->metrics = calloc(1, sizeof *bench->metrics);
     if (bench->metrics == NULL || uv_loop_init(&bench->loop) != 0 ||
-        tg_watchdog_start(&error) != TG_ERR_OK || tg_meter_create(&bench->meter, 50) != TG_ERR_OK ||
+        tg_watchdog_start(&error) != TG_ERR_OK ||
+        tg_meter_create(&bench->meter, CPU_MS) != TG_ERR_OK ||
         tg_timers_create(&bench->env.timers, &bench->loop) != TG_ERR_OK)
         die("cannot set up");
     bench->env.meter = bench->meter;
     bench->env.memory_max = (size_t)64 << 20;
     load(bench);
+    tg_lifecycle_init(&bench->lifecycle, bench->metrics);
+    for (enum tg_state state = TG_ACCEPTED; state <= TG_PROCESSING_READY; state++)
+        move(bench, state, "set up");
 }
 
 static void tear_down(struct bench *bench)
 {
+    tg_lifecycle_fini(&bench->lifecycle, bench->metrics);
     tg_generation_destroy(bench->generation);
     tg_source_release(bench->source);
     tg_timers_destroy(bench->env.timers);
@@ -119,7 +137,7 @@ static void on_done_counted(struct tg_call *call, enum tg_call_outcome outcome, 
     on_done(call, outcome, results, error_text, traceback);
     tg_counter_add(&bench->metrics->hook_outcomes[TG_HOOK_MESSAGE][0], 1);
     tg_histogram_observe(&bench->metrics->hook_duration[TG_HOOK_MESSAGE],
-                         (tg_clock_monotonic_ns() - call->started_ns) / 1000);
+                         tg_stopwatch_since_ns(call->started_ns) / 1000);
 }
 
 static int push_call(lua_State *L)
@@ -143,7 +161,11 @@ static void run(struct bench *bench, enum variant variant, uint64_t calls)
             tg_call_create(bench->generation, TG_CALL_HOOK, 1, wall_ms, done, bench);
         if (call == NULL)
             die("out of memory");
+        if (variant >= MOVES)
+            move(bench, TG_PROCESSING, "run started");
         tg_call_start(call, push_call, bench);
+        if (variant >= MOVES)
+            move(bench, TG_PROCESSING_READY, "last run ended");
     }
 }
 
@@ -187,7 +209,7 @@ int main(int argc, char **argv)
             variant++;
     }
     if (argc != 1 && (argc != 3 || variant == VARIANTS)) {
-        (void)fprintf(stderr, "usage: hook_cost [call|cpu|wall|metrics CALLS]\n");
+        (void)fprintf(stderr, "usage: hook_cost [call|cpu|wall|metrics|moves CALLS]\n");
         return 2;
     }
     set_up(&bench);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What budgets and metrics cost a hook call: nanoseconds, and instructions, which repeat exactly.
+"""What budgets, metrics and the transition log cost a hook call: nanoseconds, and instructions, which repeat exactly.
 
     TIDEGATE_BIN=build/release/tidegate tests/bench/hook_cost.py
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-VARIANTS = ["call", "cpu", "wall", "metrics"]
+VARIANTS = ["call", "cpu", "wall", "metrics", "moves"]
 FEW, MANY = 1000, 11000
 
 
@@ -25,13 +25,11 @@ def program():
 
 
 def instructions(path, variant, calls, folder):
-    out = subprocess.run(
-        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", path, variant, str(calls)],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stderr
-    return int(re.search(r"Collected : (\d+)", out).group(1))
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", path, variant, str(calls)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
 
 
 def main():

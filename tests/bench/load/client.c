@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tls.h"
+
 #define READ_SIZE ((size_t)256 << 10)
 #define KEEP_SIZE 4096
 static const uint8_t mask_key[8] = {0x37, 0xfa, 0x21, 0x3d, 0x37, 0xfa, 0x21, 0x3d};
@@ -99,13 +101,23 @@ void client_connect(struct client *client, int epoll_fd, const struct sockaddr_i
     watch(client, epoll_fd, EPOLL_CTL_ADD, EPOLLOUT);
 }
 
-void client_upgrade(struct client *client, const char *host, const char *path, const char *header)
+void client_check_connected(const struct client *client)
 {
     int failed = 0;
     socklen_t size = sizeof failed;
 
     if (getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed != 0)
         die("connect: %s", strerror(failed));
+}
+
+void client_secure(struct client *client)
+{
+    client->tls = tls_create(client->fd);
+    client->state = CLIENT_SECURING;
+}
+
+void client_upgrade(struct client *client, const char *host, const char *path, const char *header)
+{
     uint8_t *to = reserve(&client->out, 1024);
     client->out.end += (size_t)snprintf((char *)to, 1024,
                                         "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
@@ -119,7 +131,8 @@ bool client_read(struct client *client)
 {
     static uint8_t scratch[READ_SIZE]; /* shared: one client is read at a time */
     struct bytes *in = &client->in;
-    ssize_t got = read(client->fd, scratch, sizeof scratch);
+    ssize_t got = client->tls == NULL ? read(client->fd, scratch, sizeof scratch)
+                                      : tls_read(client->tls, scratch, sizeof scratch);
 
     if (got == 0 || (got < 0 && errno == ECONNRESET))
         return false;
@@ -258,7 +271,10 @@ void client_flush(struct client *client, int epoll_fd)
     bool full = false;
 
     while (out->start < out->end && !full) {
-        ssize_t put = send(client->fd, out->data + out->start, out->end - out->start, MSG_NOSIGNAL);
+        const uint8_t *data = out->data + out->start;
+        size_t len = out->end - out->start;
+        ssize_t put = client->tls == NULL ? send(client->fd, data, len, MSG_NOSIGNAL)
+                                          : tls_write(client->tls, data, len);
         full = put < 0 && errno == EAGAIN;
         if (put < 0 && !full && errno != EINTR)
             die("send: %s", strerror(errno));
@@ -272,6 +288,8 @@ void client_flush(struct client *client, int epoll_fd)
 
 void client_close(struct client *client)
 {
+    tls_destroy(client->tls);
+    client->tls = NULL;
     (void)close(client->fd);
     client->fd = -1;
     client->state = CLIENT_IDLE;

@@ -11,7 +11,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_UPGRADING, CLIENT_OPEN, CLIENT_CLOSING };
+enum client_state {
+    CLIENT_IDLE,
+    CLIENT_CONNECTING,
+    CLIENT_SECURING,
+    CLIENT_UPGRADING,
+    CLIENT_OPEN,
+    CLIENT_CLOSING
+};
+
+struct tls;
 
 struct bytes {
     uint8_t *data; /* owned */
@@ -21,6 +30,7 @@ struct bytes {
 struct client {
     int fd; /* -1: none */
     enum client_state state;
+    struct tls *tls; /* owned; NULL: plain */
     struct bytes in, out;
     const uint8_t *cursor; /* what client_read left to be taken, until client_keep */
     size_t left;
@@ -30,6 +40,8 @@ struct client {
     uint64_t answered;
     uint64_t began_ns;    /* of the connect under way */
     uint64_t *sent_at_ns; /* owned by load.c: a ring, by message number */
+    uint64_t seq;         /* of the last event of a stream */
+    uint32_t pieces;      /* of the run under way */
 };
 
 struct frame {
@@ -46,7 +58,11 @@ uint64_t now_ns(void);
 /* Starts a connect; epoll knows the client afterwards. `source` may be NULL. */
 void client_connect(struct client *client, int epoll_fd, const struct sockaddr_in *server,
                     const struct sockaddr_in *source);
-/* After EPOLLOUT on CLIENT_CONNECTING: queues the upgrade request. */
+/* After EPOLLOUT on CLIENT_CONNECTING: dies when there is no connection. */
+void client_check_connected(const struct client *client);
+/* Begins TLS. */
+void client_secure(struct client *client);
+/* Queues the upgrade request. */
 void client_upgrade(struct client *client, const char *host, const char *path, const char *header);
 /* Takes in what has arrived. False: the peer has ended the stream. */
 bool client_read(struct client *client);

@@ -3,14 +3,16 @@
  *   load [flags] HOST PORT
  *
  * Kinds of work: `echo` and `route` (each client keeps --depth messages in flight), `connect` (upgrade
- * and clean close, over and over), `idle` (each client is answered once and then rests), `raw` (echoes of
- * bytes without WebSocket: what the kernel alone costs). With
- * --server PID it reads what the server's process used meanwhile: CPU time of all threads, and memory.
- * The figures come out as one JSON object, for compare.py.
+ * and clean close, over and over), `idle` (each client is answered once and then rests, but for
+ * --active), `stream` (each client has one run of an agent under way; its events are the operations, and
+ * the time since the one before is their latency). --raw echoes
+ * bytes without WebSocket: what the kernel alone costs. With --server PID it reads what the server's process used meanwhile: CPU time
+ * of all threads, and memory. The figures come out as one JSON object, for compare.py.
+ *
+ * What is measured: from --warm seconds after every client is open (idle: answered) for --seconds, or
+ * from the first connect (stream: when all are open) to the last of --operations answers.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,43 +21,41 @@
 #include <unistd.h>
 
 #include "client.h"
-#include "histogram.h"
+#include "figures.h"
 #include "message.h"
-#include "process.h"
+#include "options.h"
+#include "tls.h"
 
 #define EVENTS 512
-#define SOURCES_PER_ADDRESS 20000 /* below the range of ephemeral ports */
+#define TURN_MS 10
+#define PATIENCE_MS 60000
+#define STANDARD_INPUT UINT32_MAX /* instead of the number of a client */
+/* The kernel gives connects even ports of its range, some 14,000, and searches long for the last ones. */
+#define SOURCES_PER_ADDRESS 10000
 
 enum phase { WARMING, MEASURING, OVER };
 
-static struct {
-    enum work work;
-    const char *host, *path, *header;
-    struct sockaddr_in server;
-    uint32_t clients, depth, opening; /* opening: connects under way at a time */
-    size_t size;
-    double warm_s, seconds;
-    pid_t server_pid;
-    bool utf8;
-} options = {.path = "/",
-             .header = "",
-             .clients = 100,
-             .depth = 1,
-             .opening = 100,
-             .size = 20,
-             .warm_s = 0.5,
-             .seconds = 2};
+static struct options options;
 
 static struct {
     int epoll_fd;
     struct client *clients;
     struct message message;
-    uint32_t started, open;
+    uint32_t started, open, at_rest;
     enum phase phase;
-    uint64_t began_ns, ended_ns, operations;
-    struct usage before, after;
-    struct histogram latencies;
+    uint64_t ready_ns;    /* every client open, and told to go on where others are waited for */
+    uint64_t begun, done; /* messages or connects: asked for, and wholly answered */
+    struct figures figures;
 } load;
+
+/* Whether one more may be asked for; counts it. */
+static bool may_begin(void)
+{
+    if (load.phase == OVER || (options.operations != 0 && load.begun == options.operations))
+        return false;
+    load.begun++;
+    return true;
+}
 
 static struct sockaddr_in *source_of(uint32_t number, struct sockaddr_in *source)
 {
@@ -77,7 +77,8 @@ static void start_client(uint32_t number)
 
 static void start_more(void)
 {
-    while (load.started < options.clients && load.started - load.open < options.opening)
+    while (load.started < options.clients && load.started - load.open < options.opening &&
+           (options.work != WORK_CONNECT || may_begin()))
         start_client(load.started++);
 }
 
@@ -88,7 +89,7 @@ static void send_next(struct client *client)
 
     client->sent_at_ns[client->sent % options.depth] = now_ns();
     client->sent++;
-    if (options.work == WORK_RAW)
+    if (options.raw)
         client_send_bytes(client, payload, len);
     else
         client_send(client, 1, payload, len);
@@ -96,10 +97,8 @@ static void send_next(struct client *client)
 
 static void note_operation(uint64_t since_ns, uint64_t now)
 {
-    if (load.phase != MEASURING)
-        return;
-    load.operations++;
-    histogram_add(&load.latencies, now - since_ns);
+    if (load.phase == MEASURING)
+        figures_note(&load.figures, now - since_ns);
 }
 
 static void begin_close(struct client *client)
@@ -110,6 +109,24 @@ static void begin_close(struct client *client)
     client_send(client, 8, normal, sizeof normal);
 }
 
+static bool rests(const struct client *client)
+{
+    return options.work == WORK_IDLE && client->number >= options.active;
+}
+
+/* Runs of a stream, and the active ones among idle clients, begin together when every client is open. */
+static void begin_together(void)
+{
+    for (uint32_t i = 0; i < options.clients; i++) {
+        struct client *client = &load.clients[i];
+        if ((options.work != WORK_STREAM && options.work != WORK_IDLE) || rests(client) ||
+            !may_begin())
+            continue;
+        send_next(client);
+        client_flush(client, load.epoll_fd);
+    }
+}
+
 static void on_open(struct client *client)
 {
     load.open++;
@@ -117,7 +134,30 @@ static void on_open(struct client *client)
         begin_close(client);
         return;
     }
-    for (uint32_t i = 0; i < options.depth; i++)
+    if (options.work == WORK_STREAM)
+        return;
+    for (uint32_t i = 0; i < options.depth && may_begin(); i++)
+        send_next(client);
+}
+
+static void on_answer(struct client *client, const struct frame *frame)
+{
+    uint64_t *since_ns = &client->sent_at_ns[client->answered % options.depth];
+    uint64_t now = now_ns();
+    bool whole = true;
+
+    if (options.work == WORK_STREAM)
+        whole = message_check_event(client, frame->payload, frame->len);
+    else
+        message_check(&load.message, client->number, client->answered, frame->payload, frame->len);
+    note_operation(*since_ns, now);
+    *since_ns = now; /* events of a stream: the latency of each is since the one before */
+    if (!whole)
+        return;
+    load.done++;
+    if (client->answered++ == 0)
+        load.at_rest++;
+    if (!rests(client) && (options.work != WORK_IDLE || load.ready_ns != 0) && may_begin())
         send_next(client);
 }
 
@@ -132,6 +172,10 @@ static void on_frame(struct client *client, const struct frame *frame)
     if (frame->opcode == 8)
         die("client %u was closed: %.*s", client->number,
             (int)(frame->len > 2 ? frame->len - 2 : 0), frame->payload + 2);
+    if (frame->opcode == 9) {
+        client_send(client, 10, frame->payload, frame->len);
+        return;
+    }
     if (frame->opcode != 1 && frame->opcode != 2)
         die("client %u: a frame of kind %d", client->number, frame->opcode);
     if (message_is_greeting(&load.message, frame->payload, frame->len))
@@ -139,11 +183,7 @@ static void on_frame(struct client *client, const struct frame *frame)
     if (client->answered == client->sent)
         die("client %u: an answer that nothing asked for: %.*s", client->number,
             (int)(frame->len < 200 ? frame->len : 200), frame->payload);
-    message_check(&load.message, client->number, client->answered, frame->payload, frame->len);
-    note_operation(client->sent_at_ns[client->answered % options.depth], now_ns());
-    client->answered++;
-    if (options.work != WORK_IDLE && load.phase != OVER)
-        send_next(client);
+    on_answer(client, frame);
 }
 
 static void on_end(struct client *client)
@@ -151,26 +191,34 @@ static void on_end(struct client *client)
     if (client->state != CLIENT_CLOSING)
         die("client %u: the server ended the stream", client->number);
     note_operation(client->began_ns, now_ns());
+    load.done++;
     client_close(client);
     load.open--;
-    if (load.phase != OVER)
+    if (may_begin())
         start_client(client->number);
 }
 
-static void on_connected(struct client *client)
+/* The way to an open connection, one step; what it queues is flushed by the caller. */
+static void on_event_before_upgrade(struct client *client)
 {
-    if (options.work == WORK_RAW) {
-        client->state = CLIENT_OPEN;
-        on_open(client);
-    } else {
-        client_upgrade(client, options.host, options.path, options.header);
+    if (client->state == CLIENT_CONNECTING) {
+        client_check_connected(client);
+        if (options.raw) {
+            client->state = CLIENT_OPEN;
+            on_open(client);
+            return;
+        }
+        if (options.tls)
+            client_secure(client);
     }
-    client_flush(client, load.epoll_fd);
+    if (client->state == CLIENT_SECURING && !tls_handshake(client->tls))
+        return;
+    client_upgrade(client, options.host, options.path, options.header);
 }
 
 static bool take_answer(struct client *client, struct frame *frame)
 {
-    if (options.work == WORK_RAW)
+    if (options.raw)
         return client_take_bytes(client, load.message.len, frame);
     return client_take_frame(client, frame);
 }
@@ -179,11 +227,9 @@ static void on_event(struct client *client, uint32_t events)
 {
     struct frame frame;
 
-    if (client->state == CLIENT_CONNECTING) {
-        on_connected(client);
-        return;
-    }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+    if (client->state < CLIENT_UPGRADING) {
+        on_event_before_upgrade(client);
+    } else if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
         if (!client_read(client)) {
             on_end(client);
             return;
@@ -197,144 +243,98 @@ static void on_event(struct client *client, uint32_t events)
     client_flush(client, load.epoll_fd);
 }
 
-static bool all_at_rest(void)
+static void begin_measuring(uint64_t now)
 {
-    if (load.open < options.clients)
-        return false;
-    for (uint32_t i = 0; i < options.clients; i++)
-        if (load.clients[i].answered == 0)
-            return false;
-    return true;
+    load.phase = MEASURING;
+    figures_begin(&load.figures, now);
 }
 
-/* What is measured begins when every client is open, or at rest, and the server is warm. */
+static void end_measuring(uint64_t now)
+{
+    load.phase = OVER;
+    figures_end(&load.figures, now);
+}
+
+static bool is_ready(void)
+{
+    if (options.work == WORK_CONNECT)
+        return true;
+    return (options.work == WORK_IDLE ? load.at_rest : load.open) == options.clients;
+}
+
+/* With --wait: several loads measure together, when each has heard from who started them. */
+static void say_ready(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = STANDARD_INPUT};
+
+    (void)puts("ready");
+    (void)fflush(stdout);
+    if (epoll_ctl(load.epoll_fd, EPOLL_CTL_ADD, STDIN_FILENO, &event) != 0)
+        die("--wait: standard input is no pipe: %s", strerror(errno));
+}
+
+static void hear_go(void)
+{
+    char byte;
+
+    if (read(STDIN_FILENO, &byte, 1) != 1)
+        die("--wait: nobody is left to say when");
+    (void)epoll_ctl(load.epoll_fd, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+    load.ready_ns = now_ns();
+    begin_together();
+}
+
 static void look_at_clock(void)
 {
-    static uint64_t warm_ns;
     uint64_t now = now_ns();
-    bool ready = options.work == WORK_CONNECT ||
-                 (options.work == WORK_IDLE ? all_at_rest() : load.open == options.clients);
 
-    if (load.phase == WARMING && warm_ns == 0 && ready)
-        warm_ns = now + (uint64_t)(options.warm_s * 1e9);
-    if (load.phase == WARMING && warm_ns != 0 && now >= warm_ns) {
-        load.phase = MEASURING;
-        load.began_ns = now;
-        load.before = process_usage(options.server_pid);
+    if (load.figures.opened_ns == 0 && is_ready()) {
+        load.figures.opened_ns = now;
+        load.ready_ns = options.wait ? 0 : now;
+        if (options.operations != 0 && options.work == WORK_STREAM)
+            begin_measuring(now);
+        if (options.wait)
+            say_ready();
+        else
+            begin_together();
+    }
+    if (options.operations != 0) {
+        if (load.done == options.operations)
+            end_measuring(now);
+    } else if (load.phase == WARMING && load.ready_ns != 0 &&
+               now >= load.ready_ns + (uint64_t)(options.warm_s * 1e9)) {
+        begin_measuring(now);
     } else if (load.phase == MEASURING &&
-               now >= load.began_ns + (uint64_t)(options.seconds * 1e9)) {
-        load.after = process_usage(options.server_pid);
-        load.phase = OVER;
-        load.ended_ns = now;
+               now >= load.figures.began_ns + (uint64_t)(options.seconds * 1e9)) {
+        end_measuring(now);
     }
 }
 
 static void run(void)
 {
     struct epoll_event events[EVENTS];
+    int silent = 0;
 
+    figures_start(&load.figures, options.server_pid);
+    if (options.operations != 0 && options.work != WORK_STREAM)
+        begin_measuring(load.figures.started_ns);
     while (load.phase != OVER) {
-        if (options.work != WORK_CONNECT || load.started < options.clients)
-            start_more();
-        int count = epoll_wait(load.epoll_fd, events, EVENTS, 10);
+        start_more();
+        int count = epoll_wait(load.epoll_fd, events, EVENTS, TURN_MS);
         if (count < 0 && errno != EINTR)
             die("epoll_wait: %s", strerror(errno));
-        for (int i = 0; i < count; i++)
-            on_event(&load.clients[events[i].data.u32], events[i].events);
+        silent = count > 0 || options.wait ? 0 : silent + 1;
+        if (silent > PATIENCE_MS / TURN_MS)
+            die("nothing has come for a minute; %llu of %llu were answered",
+                (unsigned long long)load.done, (unsigned long long)load.begun);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.u32 == STANDARD_INPUT)
+                hear_go();
+            else
+                on_event(&load.clients[events[i].data.u32], events[i].events);
+        }
         look_at_clock();
     }
-}
-
-static void report(const struct usage *at_start)
-{
-    double seconds = (double)(load.ended_ns - load.began_ns) / 1e9;
-    double operations = load.operations == 0 ? 1 : (double)load.operations;
-    struct usage used = {.user_ns = load.after.user_ns - load.before.user_ns,
-                         .system_ns = load.after.system_ns - load.before.system_ns,
-                         .cpu_ns = load.after.cpu_ns - load.before.cpu_ns};
-
-    (void)printf(
-        "{\"operations\": %llu, \"seconds\": %.3f, \"per_second\": %.0f, \"cpu_us\": %.3f, "
-        "\"user_share\": %.3f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f, "
-        "\"bytes_per_client\": %.0f}\n",
-        (unsigned long long)load.operations, seconds, operations / seconds,
-        (double)used.cpu_ns / 1e3 / operations,
-        used.user_ns + used.system_ns == 0
-            ? 0
-            : (double)used.user_ns / (double)(used.user_ns + used.system_ns),
-        histogram_quantile(&load.latencies, 0.5) / 1e3,
-        histogram_quantile(&load.latencies, 0.99) / 1e3, (double)load.latencies.max / 1e3,
-        ((double)load.after.resident - (double)at_start->resident) / options.clients);
-}
-
-static double number_of(const char *text, const char *name)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (*end != '\0' || end == text || !(value >= 0))
-        die("--%s takes a number, not %s", name, text);
-    return value;
-}
-
-static const char usage[] =
-    "usage: load [flags] HOST PORT\n"
-    "  --work echo|route|connect|idle|raw\n"
-    "  --clients N         how many connections (100)\n"
-    "  --depth N           messages in flight of each (1)\n"
-    "  --size BYTES        of an echo (20)\n"
-    "  --utf8              echoes of multi-byte text instead of ASCII\n"
-    "  --seconds S         measured, after --warm S\n"
-    "  --opening N         connects under way at a time (100)\n"
-    "  --path P --header H of the upgrade request\n"
-    "  --server PID        the process whose CPU time and memory are read\n";
-
-static void set_option(const char *name, const char *value)
-{
-    if (strcmp(name, "work") == 0)
-        options.work = work_named(value);
-    else if (strcmp(name, "clients") == 0)
-        options.clients = (uint32_t)number_of(value, name);
-    else if (strcmp(name, "depth") == 0)
-        options.depth = (uint32_t)number_of(value, name);
-    else if (strcmp(name, "size") == 0)
-        options.size = (size_t)number_of(value, name);
-    else if (strcmp(name, "utf8") == 0)
-        options.utf8 = true;
-    else if (strcmp(name, "seconds") == 0)
-        options.seconds = number_of(value, name);
-    else if (strcmp(name, "warm") == 0)
-        options.warm_s = number_of(value, name);
-    else if (strcmp(name, "opening") == 0)
-        options.opening = (uint32_t)number_of(value, name);
-    else if (strcmp(name, "path") == 0)
-        options.path = value;
-    else if (strcmp(name, "header") == 0)
-        options.header = value;
-    else
-        options.server_pid = (pid_t)number_of(value, name);
-}
-
-static void read_options(int argc, char **argv)
-{
-    static const struct option flags[] = {
-        {"work", 1, NULL, 0},   {"clients", 1, NULL, 0}, {"depth", 1, NULL, 0},
-        {"size", 1, NULL, 0},   {"utf8", 0, NULL, 0},    {"seconds", 1, NULL, 0},
-        {"warm", 1, NULL, 0},   {"opening", 1, NULL, 0}, {"path", 1, NULL, 0},
-        {"header", 1, NULL, 0}, {"server", 1, NULL, 0},  {NULL, 0, NULL, 0}};
-    int which;
-
-    while (getopt_long(argc, argv, "", flags, &which) == 0)
-        set_option(flags[which].name, optarg);
-    if (argc - optind != 2 || options.clients == 0 || options.depth == 0) {
-        (void)fputs(usage, stderr);
-        exit(2);
-    }
-    options.host = argv[optind];
-    options.server.sin_family = AF_INET;
-    options.server.sin_port = htons((uint16_t)number_of(argv[optind + 1], "port"));
-    if (inet_pton(AF_INET, options.host, &options.server.sin_addr) != 1)
-        die("%s is no IPv4 address", options.host);
 }
 
 static void raise_descriptor_limit(void)
@@ -345,16 +345,16 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < options.clients + 16)
+    if (limit.rlim_cur < (rlim_t)options.clients + 16)
         die("%u clients need more descriptors than the %llu that this process may have",
             options.clients, (unsigned long long)limit.rlim_cur);
 }
 
 int main(int argc, char **argv)
 {
-    read_options(argc, argv);
+    options_read(&options, argc, argv);
     raise_descriptor_limit();
-    message_init(&load.message, options.work, options.size, options.utf8);
+    message_init(&load.message, options.work, options.size, options.utf8, options.pause);
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     load.clients = calloc(options.clients, sizeof *load.clients);
     uint64_t *sent_at = calloc((size_t)options.clients * options.depth, sizeof *sent_at);
@@ -362,8 +362,7 @@ int main(int argc, char **argv)
         die("cannot set up: %s", strerror(errno));
     for (uint32_t i = 0; i < options.clients; i++)
         load.clients[i].sent_at_ns = sent_at + (size_t)i * options.depth;
-    struct usage at_start = process_usage(options.server_pid);
     run();
-    report(&at_start);
+    figures_print(&load.figures, options.clients);
     return 0;
 }

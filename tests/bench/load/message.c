@@ -13,17 +13,19 @@
 
 #define STAMP 16 /* "cccccc-nnnnnnnnn" */
 #define ROUTE_SIZE 120
+#define STREAM_SIZE 120
+#define PIECES 100 /* as peers/stream.lua says */
 
 static const char greeting[] = "{\"type\":\"connection_ready\"";
 
 enum work work_named(const char *name)
 {
-    static const char *const names[] = {"echo", "route", "connect", "idle", "raw"};
+    static const char *const names[] = {"echo", "route", "connect", "idle", "stream"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return (enum work)i;
-    die("there is no work %s; there are echo, route, connect, idle and raw", name);
+    die("there is no work %s; there are echo, route, connect, idle and stream", name);
 }
 
 static void write_stamp(char out[STAMP + 1], uint32_t client, uint64_t number)
@@ -48,19 +50,23 @@ static void write_echo(struct message *message, size_t size, bool utf8)
         memcpy(message->text + at, filler, step);
 }
 
-static void write_route(struct message *message)
+static void write_object(struct message *message, size_t size)
 {
-    message->text = malloc(ROUTE_SIZE + 1);
+    message->text = malloc(size + 1);
     if (message->text == NULL)
         die("out of memory");
-    message->len = ROUTE_SIZE;
+    message->len = size;
 }
 
-void message_init(struct message *message, enum work work, size_t size, bool utf8)
+void message_init(struct message *message, enum work work, size_t size, bool utf8,
+                  const char *pause)
 {
     message->work = work;
+    message->pause = pause;
     if (work == WORK_ROUTE)
-        write_route(message);
+        write_object(message, ROUTE_SIZE);
+    else if (work == WORK_STREAM)
+        write_object(message, STREAM_SIZE);
     else
         write_echo(message, size, utf8);
 }
@@ -77,6 +83,12 @@ const uint8_t *message_write(struct message *message, uint32_t client, uint64_t 
                             stamp, (unsigned)(number % 900 + 100));
         memset(message->text + head, 'x', ROUTE_SIZE - 3 - (size_t)head);
         memcpy(message->text + ROUTE_SIZE - 3, "\"}}", 3);
+    } else if (message->work == WORK_STREAM) {
+        message->len = (size_t)snprintf(
+            (char *)message->text, STREAM_SIZE,
+            "{\"type\":\"agent_execution\",\"id\":\"%s\",\"data\":{\"message\":\"go\"%s%s}}", stamp,
+            message->pause == NULL ? "" : ",\"pause\":",
+            message->pause == NULL ? "" : message->pause);
     } else {
         memcpy(message->text, stamp, STAMP);
     }
@@ -102,8 +114,43 @@ void message_check(struct message *message, uint32_t client, uint64_t number, co
             (unsigned long long)number, len, (int)(len < 200 ? len : 200), answer);
 }
 
+static bool holds(const uint8_t *event, size_t len, const char *text)
+{
+    return memmem(event, len, text, strlen(text)) != NULL;
+}
+
+/* The kind of event that has to come now. */
+static void write_expected(const struct client *client, char *out, size_t size, char *more)
+{
+    write_stamp(more, client->number, client->answered);
+    if (client->pieces == 0) {
+        (void)snprintf(out, size, "{\"type\":\"agent_started\",");
+    } else if (client->pieces <= PIECES) {
+        (void)snprintf(out, size, "{\"type\":\"agent_delta\",");
+        (void)snprintf(more, STAMP + 1, "\"piece %u\"", (unsigned)client->pieces);
+    } else {
+        (void)snprintf(out, size, "{\"type\":\"agent_completed\",");
+        (void)snprintf(more, STAMP + 1, "\"done\"");
+    }
+}
+
+bool message_check_event(struct client *client, const uint8_t *event, size_t len)
+{
+    char kind[32], seq[32], more[STAMP + 1];
+
+    write_expected(client, kind, sizeof kind, more);
+    (void)snprintf(seq, sizeof seq, "\"seq\":%llu,", (unsigned long long)(client->seq + 1));
+    if (len < strlen(kind) || memcmp(event, kind, strlen(kind)) != 0 || !holds(event, len, seq) ||
+        !holds(event, len, more))
+        die("client %u: %s with %s and %s was to come, not %.*s", client->number, kind, seq, more,
+            (int)(len < 300 ? len : 300), event);
+    client->seq++;
+    client->pieces = client->pieces > PIECES ? 0 : client->pieces + 1;
+    return client->pieces == 0;
+}
+
 bool message_is_greeting(const struct message *message, const uint8_t *text, size_t len)
 {
-    return message->work == WORK_ROUTE && len >= sizeof greeting - 1 &&
-           memcmp(text, greeting, sizeof greeting - 1) == 0;
+    return (message->work == WORK_ROUTE || message->work == WORK_STREAM) &&
+           len >= sizeof greeting - 1 && memcmp(text, greeting, sizeof greeting - 1) == 0;
 }

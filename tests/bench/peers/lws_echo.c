@@ -1,6 +1,6 @@
 /* lws_echo.c - an echo on libwebsockets, as its users write one: whole messages, one service thread.
  *
- *   lws_echo      prints `listening ws://127.0.0.1:PORT`; stops on SIGTERM
+ *   lws_echo [CERTIFICATE KEY]     prints `listening ws://127.0.0.1:PORT`; stops on SIGTERM
  */
 #include <libwebsockets.h>
 #include <stdio.h>
@@ -84,7 +84,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct lws_protocols protocols[] = {
         {"echo", on_event, sizeof(struct session), 65536, 0, NULL, 0},
@@ -96,11 +96,17 @@ int main(void)
     info.protocols = protocols;
     info.pt_serv_buf_size = 65536;
     info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+    if (argc == 3) {
+        info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+        info.ssl_cert_filepath = argv[1];
+        info.ssl_private_key_filepath = argv[2];
+    }
     struct lws_context *context = lws_create_context(&info);
     struct lws_vhost *vhost = context == NULL ? NULL : lws_create_vhost(context, &info);
     if (vhost == NULL)
         return 1;
-    (void)printf("listening ws://127.0.0.1:%d\n", lws_get_vhost_listen_port(vhost));
+    (void)printf("listening %s://127.0.0.1:%d\n", argc == 3 ? "wss" : "ws",
+                 lws_get_vhost_listen_port(vhost));
     (void)fflush(stdout);
     while (lws_service(context, 0) >= 0) {
         /* until it is killed */
