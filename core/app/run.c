@@ -9,6 +9,7 @@
 #include "app/run_options.h"
 #include "app/server/server.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 /* Every connection is a descriptor: take what the system allows without asking. */
 static void raise_descriptor_limit(void)
@@ -50,6 +51,7 @@ int tg_command_run(int argc, char **argv)
     } else {
         tg_log_configure(config.log_level, config.log_format);
         raise_descriptor_limit();
+        tg_memory_keep_freed();
         status = serve(&config);
     }
     tg_config_fini(&config);

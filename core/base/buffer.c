@@ -21,9 +21,15 @@ static bool grow(struct tg_buffer *buffer, size_t needed)
     size_t capacity = buffer->capacity < SMALLEST ? SMALLEST : buffer->capacity;
     while (capacity < needed)
         capacity = capacity > SIZE_MAX / 2 ? needed : capacity * 2;
-    uint8_t *data = tg_alloc(capacity);
+    /* In place, where the block is the last of its heap or has pages of its own. */
+    uint8_t *data = buffer->start == 0 ? tg_realloc(buffer->data, capacity) : tg_alloc(capacity);
     if (data == NULL)
         return false;
+    if (buffer->start == 0) {
+        buffer->data = data;
+        buffer->capacity = capacity;
+        return true;
+    }
     if (buffer->len > 0)
         memcpy(data, tg_buffer_head(buffer), buffer->len);
     tg_free(buffer->data);

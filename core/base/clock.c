@@ -54,6 +54,11 @@ uint64_t tg_clock_monotonic_ms(void)
     return tg_clock_monotonic_ns() / 1000000;
 }
 
+uint64_t tg_clock_tick_ns(void)
+{
+    return fake_clock != NULL ? fake_clock->monotonic_ns : read_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 uint64_t tg_clock_wall_ms(void)
 {
     return fake_clock != NULL ? fake_clock->wall_ms : read_ns(CLOCK_REALTIME) / 1000000;
@@ -62,6 +67,11 @@ uint64_t tg_clock_wall_ms(void)
 void tg_clock_use(const struct tg_clock_fake *fake)
 {
     fake_clock = fake;
+}
+
+bool tg_clock_is_fake(void)
+{
+    return fake_clock != NULL;
 }
 
 void tg_clock_rfc3339(uint64_t wall_ms, char out[TG_CLOCK_RFC3339_SIZE])

@@ -137,23 +137,79 @@ static double long_number(const char *raw, size_t len)
     return negative ? -value : value;
 }
 
+static void clear_values(struct tg_json_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = (struct tg_json_value){.kind = TG_JSON_NONE};
+}
+
+static void note_member(const struct tg_json_value *name, const struct tg_json_value *value,
+                        const char *const *keys, struct tg_json_value *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tg_json_equals(name, keys[i])) {
+            values[i] = *value;
+            return; /* no key is asked for twice */
+        }
+    }
+}
+
+/* At the brace of an object: what take_value does, and members are noted on the way. */
+static struct tg_json_value take_object(struct tg__json_scanner *s, const char *const *keys,
+                                        struct tg_json_value *values, size_t count)
+{
+    const char *from = s->at;
+    struct tg_json_value name;
+    bool more = tg__json_enter(s, true) && tg__json_peek(s) != '}';
+    bool empty = !more;
+    while (more && tg__json_scan_key(s, &name)) {
+        struct tg_json_value value = take_value(s);
+        if (s->what != NULL)
+            break;
+        note_member(&name, &value, keys, values, count);
+        more = tg__json_next_member(s);
+    }
+    if (empty && s->what == NULL)
+        (void)tg__json_next_member(s);
+    return (struct tg_json_value){TG_JSON_OBJECT, from, (size_t)(s->at - from)};
+}
+
+/* `what`: a mistake that was found before. */
+static enum tg_err conclude(struct tg__json_scanner *s, const char *data, struct tg_json_value *out,
+                            struct tg_error *error)
+{
+    if (s->what == NULL && (tg__json_peek(s) != '\0' || s->at != s->end))
+        s->what = "bytes after the value";
+    if (s->what == NULL)
+        return TG_ERR_OK;
+    *out = (struct tg_json_value){.kind = TG_JSON_NONE};
+    return tg_error_set(error, TG_ERR_PROTO, "%s at byte %zu", s->what, (size_t)(s->at - data));
+}
+
 enum tg_err tg_json_parse(const char *data, size_t len, struct tg_json_value *out,
                           struct tg_error *error)
 {
-    *out = (struct tg_json_value){.kind = TG_JSON_NONE};
     struct tg__json_scanner s = {.at = data, .end = data + len};
-    if (!tg_utf8_valid(data, len)) {
+    if (tg_utf8_valid(data, len)) {
+        *out = take_value(&s);
+    } else {
         s.at = data + valid_utf8_prefix(data, len);
         s.what = "not UTF-8";
-    } else {
-        *out = take_value(&s);
-        if (s.what == NULL && (tg__json_peek(&s) != '\0' || s.at != s.end))
-            s.what = "bytes after the value";
     }
-    if (s.what == NULL)
-        return TG_ERR_OK;
-    *out = (struct tg_json_value){.kind = TG_JSON_NONE};
-    return tg_error_set(error, TG_ERR_PROTO, "%s at byte %zu", s.what, (size_t)(s.at - data));
+    return conclude(&s, data, out, error);
+}
+
+enum tg_err tg_json_parse_members(const char *data, size_t len, struct tg_json_value *out,
+                                  const char *const *keys, struct tg_json_value *values,
+                                  size_t count, struct tg_error *error)
+{
+    struct tg__json_scanner s = {.at = data, .end = data + len};
+    clear_values(values, count);
+    *out = tg__json_peek(&s) == '{' ? take_object(&s, keys, values, count) : take_value(&s);
+    enum tg_err err = conclude(&s, data, out, error);
+    if (err != TG_ERR_OK)
+        clear_values(values, count);
+    return err;
 }
 
 struct tg_json_value tg_json_member(const struct tg_json_value *object, const char *key)
@@ -166,19 +222,14 @@ struct tg_json_value tg_json_member(const struct tg_json_value *object, const ch
 void tg_json_members(const struct tg_json_value *object, const char *const *keys,
                      struct tg_json_value *values, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        values[i] = (struct tg_json_value){.kind = TG_JSON_NONE};
+    clear_values(values, count);
     if (object->kind != TG_JSON_OBJECT)
         return;
     size_t cursor = 0;
     struct tg_json_value name;
     struct tg_json_value value;
-    while (tg_json_next(object, &cursor, &name, &value)) {
-        for (size_t i = 0; i < count; i++) {
-            if (tg_json_equals(&name, keys[i]))
-                values[i] = value;
-        }
-    }
+    while (tg_json_next(object, &cursor, &name, &value))
+        note_member(&name, &value, keys, values, count);
 }
 
 bool tg_json_next(const struct tg_json_value *container, size_t *cursor, struct tg_json_value *key,
@@ -207,23 +258,15 @@ bool tg_json_next(const struct tg_json_value *container, size_t *cursor, struct 
     return value->kind != TG_JSON_NONE;
 }
 
-bool tg_json_equals(const struct tg_json_value *value, const char *text)
+bool tg__json_equals(const struct tg_json_value *value, const char *text)
 {
-    if (value->kind != TG_JSON_STRING)
-        return false;
     const char *at = value->raw + 1;
     const char *end = value->raw + value->len - 1;
     size_t left = strlen(text);
+    if (memchr(at, '\\', (size_t)(end - at)) == NULL)
+        return (size_t)(end - at) == left && memcmp(at, text, left) == 0;
     while (at < end) {
         char bytes[4];
-        if (*at != '\\') { /* the usual one */
-            if (left == 0 || *at != *text)
-                return false;
-            at++;
-            text++;
-            left--;
-            continue;
-        }
         size_t n = take_decoded(&at, end, bytes);
         if (n > left || memcmp(text, bytes, n) != 0)
             return false;

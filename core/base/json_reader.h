@@ -47,13 +47,24 @@ struct tg_json_value tg_json_member(const struct tg_json_value *object, const ch
 void tg_json_members(const struct tg_json_value *object, const char *const *keys,
                      struct tg_json_value *values, size_t count);
 
+/* tg_json_parse and tg_json_members in one walk, for a message: its bytes are known to be UTF-8. */
+TG_MUST enum tg_err tg_json_parse_members(const char *data, size_t len, struct tg_json_value *out,
+                                          const char *const *keys, struct tg_json_value *values,
+                                          size_t count, struct tg_error *error);
+
 /* Walks members or elements of a checked container. Start with *cursor = 0; false at the end. For
  * arrays `key` is set to kind NONE. */
 bool tg_json_next(const struct tg_json_value *container, size_t *cursor, struct tg_json_value *key,
                   struct tg_json_value *value);
 
-/* True when `value` is a string equal to text (decoded). */
-bool tg_json_equals(const struct tg_json_value *value, const char *text);
+/* True when `value` is a string equal to text (decoded). Most differ in the first letter. */
+bool tg__json_equals(const struct tg_json_value *value, const char *text);
+static inline bool tg_json_equals(const struct tg_json_value *value, const char *text)
+{
+    return value->kind == TG_JSON_STRING &&
+           (value->raw[1] == text[0] || value->raw[1] == '\\' || text[0] == '\0') &&
+           tg__json_equals(value, text);
+}
 
 /* Appends the decoded bytes of a string value. TG_ERR_INVALID when it is no string. */
 TG_MUST enum tg_err tg_json_decode_string(const struct tg_json_value *value, struct tg_buffer *out);

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "base/json_text.h"
+
 static bool fail(struct tg__json_scanner *s, const char *what)
 {
     s->what = what;
@@ -84,29 +86,9 @@ static bool scan_escape(struct tg__json_scanner *s)
     return true;
 }
 
-/* Eight bytes at a time while none of them is a quote, a backslash or a control character: most of a message
- * is text. The highest bit of each byte of the sum is such a find; a byte above it may be a false one, so
- * the byte loop has the last word. */
-static const char *skip_plain(const char *at, const char *end)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
-
-    while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        uint64_t quote = word ^ (ones * '"'), escape = word ^ (ones * '\\');
-        uint64_t found = ((quote - ones) & ~quote) | ((escape - ones) & ~escape) |
-                         ((word - ones * 0x20) & ~word);
-        if ((found & highs) != 0)
-            break;
-        at += sizeof word;
-    }
-    return at;
-}
-
 static bool scan_string(struct tg__json_scanner *s)
 {
-    s->at = skip_plain(s->at + 1, s->end);
+    s->at = tg_json_skip_plain(s->at + 1, s->end);
     while (s->at < s->end) {
         char c = *s->at;
         if ((uint8_t)c < 0x20)
@@ -114,11 +96,9 @@ static bool scan_string(struct tg__json_scanner *s)
         s->at++;
         if (c == '"')
             return true;
-        if (c != '\\')
-            continue;
         if (!scan_escape(s))
             return false;
-        s->at = skip_plain(s->at, s->end);
+        s->at = tg_json_skip_plain(s->at, s->end);
     }
     return fail(s, "unfinished string");
 }
@@ -203,16 +183,24 @@ static bool scan_scalar(struct tg__json_scanner *s)
     return fail(s, s->at == s->end ? "unexpected end" : "unexpected character");
 }
 
-static bool scan_key(struct tg__json_scanner *s)
+bool tg__json_scan_key(struct tg__json_scanner *s, struct tg_json_value *key)
 {
     if (tg__json_peek(s) != '"')
         return fail(s, "a key must be a string");
+    const char *from = s->at;
     if (!scan_string(s))
         return false;
+    *key = (struct tg_json_value){TG_JSON_STRING, from, (size_t)(s->at - from)};
     if (tg__json_peek(s) != ':')
         return fail(s, "expected a colon");
     s->at++;
     return true;
+}
+
+static bool skip_key(struct tg__json_scanner *s)
+{
+    struct tg_json_value unused;
+    return tg__json_scan_key(s, &unused);
 }
 
 static bool in_object(const struct tg__json_scanner *s)
@@ -220,9 +208,7 @@ static bool in_object(const struct tg__json_scanner *s)
     return (s->is_object >> (s->depth - 1) & 1) != 0;
 }
 
-/* Enters a container; in an object, up to the value of the first key. An empty one is left for
- * leave_containers() to close. */
-static bool enter(struct tg__json_scanner *s, bool object)
+bool tg__json_enter(struct tg__json_scanner *s, bool object)
 {
     if (s->depth == TG_JSON_DEPTH_MAX)
         return fail(s, "nested too deeply");
@@ -233,14 +219,26 @@ static bool enter(struct tg__json_scanner *s, bool object)
     return true;
 }
 
-/* After a value: closes what ends here and moves to the next value, if there is one. */
-static bool leave_containers(struct tg__json_scanner *s)
+bool tg__json_next_member(struct tg__json_scanner *s)
 {
-    while (s->depth > 0) {
+    char c = tg__json_peek(s);
+    if (c != ',' && c != '}')
+        return fail(s, "expected , or }");
+    s->at++;
+    if (c == '}')
+        s->depth--;
+    return c == ',';
+}
+
+/* After a value: closes what ends here, down to `depth` open containers, and moves to the next value, if there
+ * is one. */
+static bool leave_containers(struct tg__json_scanner *s, unsigned depth)
+{
+    while (s->depth > depth) {
         char c = tg__json_peek(s);
         if (c == ',') {
             s->at++;
-            return !in_object(s) || scan_key(s);
+            return !in_object(s) || skip_key(s);
         }
         if (c != (in_object(s) ? '}' : ']'))
             return fail(s, in_object(s) ? "expected , or }" : "expected , or ]");
@@ -252,22 +250,23 @@ static bool leave_containers(struct tg__json_scanner *s)
 
 bool tg__json_scan_value(struct tg__json_scanner *s)
 {
+    unsigned depth = s->depth;
     do {
         char c = tg__json_peek(s);
         if (c == '{' || c == '[') {
             bool object = c == '{';
-            if (!enter(s, object))
+            if (!tg__json_enter(s, object))
                 return false;
             if (tg__json_peek(s) != (object ? '}' : ']')) {
-                if (object && !scan_key(s))
+                if (object && !skip_key(s))
                     return false;
                 continue;
             }
         } else if (!scan_scalar(s)) {
             return false;
         }
-        if (!leave_containers(s))
+        if (!leave_containers(s, depth))
             return false;
-    } while (s->depth > 0);
+    } while (s->depth > depth);
     return true;
 }

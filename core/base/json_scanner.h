@@ -19,6 +19,13 @@ struct tg__json_scanner {
 /* Scans one whole value from `at`, its leading white space skipped, and leaves `at` behind it. On
  * false `what` says what is wrong at `at`. */
 bool tg__json_scan_value(struct tg__json_scanner *s);
+/* The same for a key and its colon; `key` is its raw text. */
+bool tg__json_scan_key(struct tg__json_scanner *s, struct tg_json_value *key);
+/* Into an object, or an array, at its bracket. */
+bool tg__json_enter(struct tg__json_scanner *s, bool object);
+/* After a member of the object that was entered: true when another one follows. When none does, `at` is behind
+ * the brace, or `what` is set. */
+bool tg__json_next_member(struct tg__json_scanner *s);
 
 /* The next byte after white space, 0 at the end (a NUL byte is no JSON either). */
 char tg__json_peek_space(struct tg__json_scanner *s);

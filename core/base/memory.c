@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -89,6 +90,13 @@ char *tg_xstrdup(const char *text)
     return memcpy(or_die(malloc(size), size), text, size);
 }
 
+void tg_memory_keep_freed(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    (void)mallopt(M_MMAP_THRESHOLD,
+                  4 << 20); /* else every block of 128 KiB is mapped and unmapped */
+}
+
 size_t tg_memory_fail_after(long successes, int forever)
 {
     size_t made = injection.made;
@@ -96,4 +104,9 @@ size_t tg_memory_fail_after(long successes, int forever)
     injection.forever = forever;
     injection.made = 0;
     return made;
+}
+
+int tg_memory_may_fail(void)
+{
+    return injection.successes >= 0;
 }

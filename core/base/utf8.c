@@ -80,8 +80,27 @@ bool tg_utf8_feed(struct tg_utf8 *utf8, const void *data, size_t len)
     return state != INVALID;
 }
 
+/* By the word, the last one overlapping the one before: most messages are short and ASCII. */
+static inline bool is_short_ascii(const uint8_t *at, size_t len)
+{
+    uint64_t seen = 0, word;
+    if (len < sizeof word) {
+        for (size_t i = 0; i < len; i++)
+            seen |= at[i];
+        return seen < 0x80;
+    }
+    for (size_t i = 0; i + sizeof word <= len; i += sizeof word) {
+        memcpy(&word, at + i, sizeof word);
+        seen |= word;
+    }
+    memcpy(&word, at + len - sizeof word, sizeof word);
+    return ((seen | word) & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool tg_utf8_valid(const void *data, size_t len)
 {
+    if (len < TG_UTF8_VECTOR_MIN && is_short_ascii(data, len))
+        return true;
     struct tg_utf8 utf8 = {0};
     return tg_utf8_feed(&utf8, data, len) && tg_utf8_complete(&utf8);
 }

@@ -82,10 +82,24 @@ AVX2 static inline __m256i errors_in(__m256i input, __m256i previous)
     return _mm256_xor_si256(wanted, pairs);
 }
 
+/* How much of it is ASCII, in steps of four vectors. */
+AVX2 static inline size_t skip_ascii(const uint8_t *data, size_t len)
+{
+    size_t at = 0;
+
+    for (; at + 128 <= len; at += 128) {
+        __m256i ab = _mm256_or_si256(load(data + at), load(data + at + 32));
+        __m256i cd = _mm256_or_si256(load(data + at + 64), load(data + at + 96));
+        if (_mm256_movemask_epi8(_mm256_or_si256(ab, cd)) != 0)
+            break;
+    }
+    return at;
+}
+
 AVX2 static size_t well_formed(const uint8_t *data, size_t len)
 {
     __m256i previous = _mm256_setzero_si256(), open = _mm256_setzero_si256();
-    size_t at = 0;
+    size_t at = skip_ascii(data, len);
 
     for (; at + 32 <= len; at += 32) {
         __m256i input = load(data + at), errors;

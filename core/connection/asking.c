@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "connection/connection_internal.h"
 
 bool tg__hook_defined(const struct tg_conn *conn, enum tg_hook hook)
@@ -19,30 +20,46 @@ bool tg__is_plain(const struct tg_conn *conn)
     return tg__hook_defined(conn, TG_HOOK_TEXT);
 }
 
-/* A hook that suspends outlives the read buffer, so only then is the message copied. */
-static void keep_question(struct tg_conn *conn)
+void tg__drop_question(struct tg_conn *conn)
 {
-    if (conn->question_data == NULL)
+    if (conn->question_kept)
+        tg_free(conn->question);
+    conn->question_kept = false;
+    conn->question = NULL;
+}
+
+/* A hook that suspends outlives the read buffer, so only then is the message copied. */
+static void keep_question(struct tg_conn *conn, const struct tg_question *asked)
+{
+    conn->question = NULL;
+    if (asked->data == NULL)
         return;
-    tg_buffer_clear(&conn->question);
-    if (tg_buffer_append(&conn->question, conn->question_data, conn->question_len) != TG_ERR_OK) {
-        conn->question_data = NULL;
+    struct tg_question *kept = tg_alloc(sizeof *kept + asked->len);
+    if (kept == NULL) {
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return;
     }
-    conn->question_data = (const char *)tg_buffer_head(&conn->question);
+    memcpy(kept->kept, asked->data, asked->len);
+    kept->data = kept->kept;
+    kept->len = asked->len;
+    conn->question = kept;
+    conn->question_kept = true;
 }
 
 void tg__ask(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_input *input)
 {
     const struct tg_conn_upper *upper = &conn->hub->upper;
+    struct tg_question asked = {.data = input->data, .len = input->len};
     assert(conn->asking == TG_ASKING_NONE);
-    conn->asking = hook;
-    conn->question_data = input->data;
-    conn->question_len = input->len;
+    tg__drop_question(conn);
+    conn->question = &asked;
+    conn->asking = (uint8_t)hook;
     upper->hook_start(upper->host, conn, hook, input);
+    if (conn->question != &asked) /* answered, and the next question has been asked */
+        return;
+    conn->question = NULL;
     if (conn->asking == hook && hook == TG_HOOK_ROUTE)
-        keep_question(conn);
+        keep_question(conn, &asked);
 }
 
 void tg__stop_asking(struct tg_conn *conn)
@@ -104,7 +121,7 @@ void tg_conn_hook_done(struct tg_conn *conn, enum tg_hook hook, const struct tg_
     }
     /* An answer inside this one may have led to a question that is still under way. */
     if (conn->asking == TG_ASKING_NONE)
-        tg_buffer_fini(&conn->question);
+        tg__drop_question(conn);
     if (conn->hub->draining)
         tg__drain(conn);
     tg__pump(conn);

@@ -136,9 +136,9 @@ static void release(struct tg_conn *conn, bool open)
 void tg__congestion_look(struct tg_conn *conn)
 {
     const struct tg_congestion *congestion = conn->congestion;
-    size_t queued = tg__outbox_bytes(conn);
     if (congestion == NULL || !tg_conn_is_open(conn))
         return;
+    size_t queued = tg__outbox_bytes(conn);
     if (queued <= PONG_ROOM ||
         (!congestion->ping_waits && queued <= tg__options(conn)->outbox_bytes / 4))
         release(conn, true);

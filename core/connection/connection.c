@@ -29,12 +29,10 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
     tg__heard_from_peer(conn);
     if (tg_conn_state(conn) == TG_CONNECTING)
         tg__handshake_read(conn, data, len);
-    else if (conn->ws != NULL)
+    else if (conn->upgraded)
         tg__receive(conn, data, len);
     /* else: refused; what still arrives is dropped until the peer has read the answer */
-    /* One write for the answers to one read. Not left to the end of the loop's round: a peer that sends
-     * fast is read many times in one. */
-    tg__flush_now(conn);
+    tg__flush_after_read(conn);
 }
 
 static void on_end(void *ctx, enum tg_err err, const char *why)
@@ -67,10 +65,9 @@ static void init_fields(struct tg_conn *conn, struct tg_hub *hub, struct tg_stre
     conn->stream = stream;
     conn->asking = TG_ASKING_NONE;
     conn->next_seq = 1;
-    conn->last_read_ms = tg_timers_now_ms(hub->timers);
+    conn->last_read_ms = (uint32_t)tg_timers_now_ms(hub->timers);
     tg_list_init(&conn->flush_node);
     tg_list_init(&conn->run_list);
-    tg_inbox_init(&conn->inbox);
 }
 
 enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
@@ -88,13 +85,10 @@ enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
     err = tg_registry_add(&hub->registry, &conn->id, conn, hub->metrics);
     if (err != TG_ERR_OK)
         goto err_free;
-    err = tg_http_create(&conn->http, TG_HTTP_REQUEST, hub->options.max_header, 0);
-    if (err != TG_ERR_OK)
-        goto err_unregister;
     err = tg_timer_start(hub->timers, &conn->phase_timer, hub->options.handshake_timeout_ms,
                          tg__on_setup_deadline);
     if (err != TG_ERR_OK)
-        goto err_http;
+        goto err_unregister;
     tg_stream_bind(stream, &stream_callbacks, conn);
     err = tg_stream_read_start(stream);
     if (err != TG_ERR_OK)
@@ -105,8 +99,6 @@ enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
 
 err_timer:
     tg_timer_stop(hub->timers, &conn->phase_timer);
-err_http:
-    tg_http_destroy(conn->http);
 err_unregister:
     tg_registry_remove(&hub->registry, &conn->id);
 err_free:
@@ -117,20 +109,17 @@ err_free:
 
 static void free_memory(struct tg_conn *conn)
 {
-    tg_http_destroy(conn->http);
+    tg__parser_return(conn);
     tg_ws_destroy(conn->ws);
     tg_free(conn->request);
-    tg_free(conn->user_id);
-    tg_free(conn->degraded_reason);
-    tg_free(conn->close_reason);
+    tg_free(conn->facts);
+    tg_free(conn->expiry);
+    tg_free(conn->degraded);
+    tg_free(conn->end);
+    tg__version_release(conn);
     tg_inbox_fini(&conn->inbox);
-    tg_buffer_fini(&conn->unread);
     tg_buffer_fini(&conn->outbox);
-    tg_buffer_fini(&conn->question);
-    tg_buffer_fini(&conn->identity);
-    tg_buffer_fini(&conn->context);
-    tg_buffer_fini(&conn->services);
-    tg_buffer_fini(&conn->session);
+    tg__drop_question(conn);
     tg_free(conn);
 }
 
@@ -144,7 +133,7 @@ void tg__conn_maybe_free(struct tg_conn *conn)
         hub->upper.conn_over(hub->upper.host, conn);
     tg_timer_stop(hub->timers, &conn->phase_timer);
     tg_timer_stop(hub->timers, &conn->keepalive_timer);
-    tg_timer_stop(hub->timers, &conn->expiry_timer);
+    tg__stop_expiry(conn);
     tg_list_remove(&conn->flush_node);
     tg__client_end(conn);
     tg_registry_remove(&hub->registry, &conn->id);
@@ -180,33 +169,27 @@ const struct tg_lifecycle *tg_conn_lifecycle(const struct tg_conn *conn)
 
 const char *tg_conn_user_id(const struct tg_conn *conn)
 {
-    return conn->user_id;
-}
-
-static struct tg_blob blob_of(const struct tg_buffer *buffer)
-{
-    return (struct tg_blob){.data = tg_buffer_head(buffer), .len = buffer->len};
+    return (const char *)tg_facts_get(conn->facts, TG_FACT_USER_ID).data;
 }
 
 struct tg_blob tg_conn_identity(const struct tg_conn *conn)
 {
-    return blob_of(&conn->identity);
+    return tg_facts_get(conn->facts, TG_FACT_IDENTITY);
 }
 
 struct tg_blob tg_conn_context(const struct tg_conn *conn)
 {
-    return blob_of(&conn->context);
+    return tg_facts_get(conn->facts, TG_FACT_CONTEXT);
 }
 
 struct tg_blob tg_conn_services(const struct tg_conn *conn)
 {
-    return blob_of(&conn->services);
+    return tg_facts_get(conn->facts, TG_FACT_SERVICES);
 }
 
 enum tg_err tg_conn_store_services(struct tg_conn *conn, const void *data, size_t len)
 {
-    tg_buffer_clear(&conn->services);
-    return tg_buffer_append(&conn->services, data, len);
+    return tg_facts_set(&conn->facts, TG_FACT_SERVICES, data, len);
 }
 
 const struct tg_request *tg_conn_request(const struct tg_conn *conn)
@@ -221,12 +204,12 @@ uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn)
 
 double tg_conn_expires_at(const struct tg_conn *conn)
 {
-    return conn->expires_at;
+    return conn->expiry == NULL ? 0 : conn->expiry->at;
 }
 
 const char *tg_conn_remote(const struct tg_conn *conn)
 {
-    return conn->request == NULL ? "" : conn->request->remote;
+    return conn->request == NULL ? "" : tg_request_remote(conn->request);
 }
 
 bool tg_conn_is_open(const struct tg_conn *conn)
@@ -234,34 +217,22 @@ bool tg_conn_is_open(const struct tg_conn *conn)
     return tg__is_up(conn) && !conn->gone;
 }
 
-const char *tg_conn_policy_version(const struct tg_conn *conn)
-{
-    return conn->policy_version;
-}
-
-void tg_conn_set_policy_version(struct tg_conn *conn, const char *version)
-{
-    size_t len = strnlen(version, sizeof conn->policy_version - 1);
-    memcpy(conn->policy_version, version, len);
-    conn->policy_version[len] = '\0';
-}
-
 struct tg_conn_stats tg_conn_stats(const struct tg_conn *conn)
 {
     return (struct tg_conn_stats){
-        .inbox_messages = conn->inbox.count,
-        .inbox_bytes = conn->inbox.bytes + conn->unread.len,
+        .inbox_messages = tg_inbox_count(&conn->inbox),
+        .inbox_bytes = tg_inbox_bytes(&conn->inbox) + tg_inbox_unread(&conn->inbox),
         .outbox_bytes = tg__outbox_bytes(conn),
         .runs = conn->runs,
         .messages_in = conn->messages_in,
         .messages_out = conn->messages_out,
-        .degraded_reason = conn->degraded_reason,
+        .degraded_reason = conn->degraded == NULL ? NULL : conn->degraded->reason,
     };
 }
 
 struct tg_blob tg_conn_session(const struct tg_conn *conn)
 {
-    return blob_of(&conn->session);
+    return tg_facts_get(conn->facts, TG_FACT_SESSION);
 }
 
 uint32_t tg_conn_session_revision(const struct tg_conn *conn)
@@ -271,13 +242,10 @@ uint32_t tg_conn_session_revision(const struct tg_conn *conn)
 
 enum tg_err tg_conn_store_session(struct tg_conn *conn, const void *data, size_t len)
 {
-    struct tg_buffer fresh = TG_BUFFER_INIT;
     if (len > tg__options(conn)->session_bytes)
         return TG_ERR_LIMIT;
-    if (tg_buffer_append(&fresh, data, len) != TG_ERR_OK)
+    if (tg_facts_set(&conn->facts, TG_FACT_SESSION, data, len) != TG_ERR_OK)
         return TG_ERR_NOMEM;
-    tg_buffer_fini(&conn->session);
-    conn->session = fresh;
     conn->session_revision++;
     return TG_ERR_OK;
 }
@@ -304,17 +272,19 @@ void tg_conn_run_ended(struct tg_conn *conn)
 {
     assert(conn->runs > 0);
     conn->runs--;
-    conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
+    conn->last_message_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
     if (conn->runs > 0 || conn->ending || tg_conn_state(conn) != TG_PROCESSING)
         return;
-    bool missing = conn->degraded_reason != NULL;
+    bool missing = conn->degraded != NULL;
     enum tg_state to = missing ? TG_DEGRADED : TG_PROCESSING_READY;
     if (tg__move(conn, to, "last run ended") != TG_ERR_OK)
         return;
-    if (missing)
+    if (missing) {
+        tg__tell_degraded(conn);
         tg__resume_retry(conn);
-    else
+    } else {
         tg__arm_idle(conn);
+    }
     if (conn->hub->draining)
         tg__drain(conn);
 }

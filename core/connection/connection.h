@@ -87,6 +87,10 @@ void tg_conn_defer_send(struct tg_conn *conn, struct tg_deferred_send *deferred)
 void tg_conn_send_deferred(struct tg_conn *conn);
 void tg_conn_cancel_deferred(struct tg_conn *conn, struct tg_deferred_send *deferred);
 
+/* A service that was there is missing now: degraded at once, or when the last run has ended, and `prepare` is
+ * asked again with back-off until it is well. TG_ERR_ILLEGAL during setup, TG_ERR_CLOSED after it. */
+TG_MUST enum tg_err tg_conn_degrade(struct tg_conn *conn, const char *why);
+
 /* {"type":"error",…}; id is JSON or NULL. */
 void tg_conn_send_error(struct tg_conn *conn, const char *code, const char *message, const char *id,
                         size_t id_len);

@@ -4,7 +4,7 @@
  *                  `prepare` while degraded; the deadline of the close handshake. One at a time.
  * keepalive_timer  a ping when nothing was heard for ping_interval, then the pong deadline. leaving.c
  *                  has it when the peer has said good-bye.
- * expiry_timer     auth_expiring, then the end of the identity.
+ * expiry->timer    auth_expiring, then the end of the identity; there only when it has an end.
  *
  * Traffic does not touch the timers, it only stores the time: a timer that fires early sets itself again.
  */
@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json_writer.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "connection/connection_internal.h"
 
 /* expires_at may be years away; look again at least once a day (wall clocks also jump). */
@@ -69,7 +70,7 @@ static void on_idle_due(struct tg_timer *timer)
     if (tg_conn_state(conn) != TG_PROCESSING_READY)
         return; /* armed again when the connection is ready again */
     uint64_t idle_after = tg__options(conn)->idle_after_ms;
-    uint64_t quiet = tg_timers_now_ms(conn->hub->timers) - conn->last_message_ms;
+    uint64_t quiet = tg__since(conn, conn->last_message_ms);
     if (quiet < idle_after || conn->asking != TG_ASKING_NONE) {
         tg__arm_phase(conn, quiet < idle_after ? idle_after - quiet : idle_after, on_idle_due);
         return;
@@ -106,12 +107,12 @@ static void on_retry_due(struct tg_timer *timer)
 void tg__arm_retry(struct tg_conn *conn)
 {
     const struct tg_hub_options *options = tg__options(conn);
-    uint64_t delay = conn->retry_delay_ms * 2;
+    uint64_t delay = conn->degraded->retry_delay_ms * 2;
     if (delay < options->prepare_retry_ms)
         delay = options->prepare_retry_ms;
     if (delay > options->prepare_retry_max_ms)
         delay = options->prepare_retry_max_ms;
-    conn->retry_delay_ms = delay;
+    conn->degraded->retry_delay_ms = delay;
     arm_while_open(conn, &conn->phase_timer, delay, on_retry_due);
 }
 
@@ -121,35 +122,76 @@ void tg__resume_retry(struct tg_conn *conn)
         arm_while_open(conn, &conn->phase_timer, 0, on_retry_due);
 }
 
+/* A message that has begun and does not end holds memory, and pongs keep its connection alive. It is looked
+ * for when this timer fires anyway, so that messages which do arrive pay nothing for it. Returns how long the
+ * one under way may still take; 0: no longer. */
+static uint64_t message_may_take(struct tg_conn *conn, uint64_t now)
+{
+    uint64_t limit = tg__options(conn)->message_timeout_ms;
+    bool midway = conn->ws != NULL && tg_ws_is_midway(conn->ws);
+    /* While we do not read, it cannot go on. */
+    if (limit == 0 || !midway || conn->paused || !tg__is_up(conn)) {
+        conn->midway = false;
+        return UINT64_MAX;
+    }
+    if (!conn->midway || conn->midway_after != (uint32_t)conn->messages_in) {
+        conn->midway = true;
+        conn->midway_since_ms = (uint32_t)now;
+        conn->midway_after = (uint32_t)conn->messages_in;
+    }
+    uint64_t took = (uint32_t)now - conn->midway_since_ms;
+    return took >= limit ? 0 : limit - took;
+}
+
+/* Pings a peer that is silent; when to look again, 0: the connection is lost. */
+static uint64_t watch_silence(struct tg_conn *conn)
+{
+    const struct tg_hub_options *options = tg__options(conn);
+    uint64_t quiet = tg__since(conn, conn->last_read_ms);
+    if (options->ping_interval_ms == 0)
+        return options->message_timeout_ms;
+    /* While we do not read, the peer's silence is our doing. */
+    if (conn->paused)
+        return options->ping_interval_ms;
+    if (quiet < options->ping_interval_ms)
+        return options->ping_interval_ms - quiet;
+    if (conn->awaiting_pong) {
+        tg__lose(conn, 1006, "no pong");
+        return 0;
+    }
+    conn->awaiting_pong = true;
+    tg__send_control(conn, TG_WS_PING, NULL, 0);
+    return options->pong_timeout_ms;
+}
+
 static void on_keepalive(struct tg_timer *timer)
 {
     struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, keepalive_timer);
-    const struct tg_hub_options *options = tg__options(conn);
-    uint64_t quiet = tg_timers_now_ms(conn->hub->timers) - conn->last_read_ms;
-    /* While we do not read, the peer's silence is our doing. */
-    if (conn->paused || quiet < options->ping_interval_ms) {
-        uint64_t wait =
-            conn->paused ? options->ping_interval_ms : options->ping_interval_ms - quiet;
-        arm(conn, &conn->keepalive_timer, wait, on_keepalive);
-    } else if (conn->awaiting_pong) {
-        tg__lose(conn, 1006, "no pong");
-    } else {
-        conn->awaiting_pong = true;
-        tg__send_control(conn, TG_WS_PING, NULL, 0);
-        arm_while_open(conn, &conn->keepalive_timer, options->pong_timeout_ms, on_keepalive);
+    uint64_t now = tg_timers_now_ms(conn->hub->timers);
+    uint64_t message_left = message_may_take(conn, now);
+    if (message_left == 0) {
+        tg_conn_fail(conn, 4408, "message deadline passed", "the message took too long to arrive");
+        return;
     }
+    uint64_t wait = watch_silence(conn);
+    if (wait > message_left && !conn->awaiting_pong)
+        wait = message_left;
+    if (wait > 0)
+        arm_while_open(conn, &conn->keepalive_timer, wait, on_keepalive);
 }
 
 void tg__arm_keepalive(struct tg_conn *conn)
 {
-    if (tg__options(conn)->ping_interval_ms > 0)
-        arm_while_open(conn, &conn->keepalive_timer, tg__options(conn)->ping_interval_ms,
-                       on_keepalive);
+    const struct tg_hub_options *options = tg__options(conn);
+    uint64_t wait =
+        options->ping_interval_ms > 0 ? options->ping_interval_ms : options->message_timeout_ms;
+    if (wait > 0)
+        arm_while_open(conn, &conn->keepalive_timer, wait, on_keepalive);
 }
 
 void tg__heard_from_peer(struct tg_conn *conn)
 {
-    conn->last_read_ms = tg_timers_now_ms(conn->hub->timers);
+    conn->last_read_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
     conn->awaiting_pong = false;
 }
 
@@ -161,7 +203,7 @@ static void send_expiring(struct tg_conn *conn)
     tg_json_member_str(&w, "type", "auth_expiring");
     tg_json_key(&w, "data");
     tg_json_begin_object(&w);
-    tg_json_member_real(&w, "expires_at", conn->expires_at);
+    tg_json_member_real(&w, "expires_at", tg_conn_expires_at(conn));
     tg_json_end_object(&w);
     tg_json_end_object(&w);
     if (tg_json_writer_failed(&w))
@@ -171,30 +213,54 @@ static void send_expiring(struct tg_conn *conn)
 
 static void on_expiry(struct tg_timer *timer)
 {
-    struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, expiry_timer);
-    double left_ms = conn->expires_at * 1000.0 - (double)tg_clock_wall_ms();
+    struct tg_expiry *expiry = TG_CONTAINER_OF(timer, struct tg_expiry, timer);
+    struct tg_conn *conn = expiry->conn;
+    double left_ms = expiry->at * 1000.0 - (double)tg_clock_wall_ms();
     double notice_ms = (double)tg__options(conn)->expiry_notice_ms;
     if (left_ms <= 0) {
         tg_conn_fail(conn, 4401, "identity expired", "credentials have expired; connect again");
         return;
     }
-    if (!conn->expiry_noticed && left_ms <= notice_ms && tg_conn_state(conn) > TG_SERVICES_READY) {
-        conn->expiry_noticed = true;
+    if (!expiry->noticed && left_ms <= notice_ms && tg_conn_state(conn) > TG_SERVICES_READY) {
+        expiry->noticed = true;
         send_expiring(conn);
     }
     tg__arm_expiry(conn);
 }
 
+enum tg_err tg__set_expiry(struct tg_conn *conn, double expires_at)
+{
+    if (!(expires_at > 0)) {
+        tg__stop_expiry(conn);
+        tg_free(conn->expiry);
+        conn->expiry = NULL;
+        return TG_ERR_OK;
+    }
+    if (conn->expiry == NULL)
+        conn->expiry = tg_calloc(1, sizeof *conn->expiry);
+    if (conn->expiry == NULL)
+        return TG_ERR_NOMEM;
+    conn->expiry->conn = conn;
+    conn->expiry->at = expires_at;
+    conn->expiry->noticed = false;
+    return TG_ERR_OK;
+}
+
+void tg__stop_expiry(struct tg_conn *conn)
+{
+    if (conn->expiry != NULL)
+        tg_timer_stop(conn->hub->timers, &conn->expiry->timer);
+}
+
 void tg__arm_expiry(struct tg_conn *conn)
 {
-    if (!(conn->expires_at > 0)) {
-        tg_timer_stop(conn->hub->timers, &conn->expiry_timer);
+    struct tg_expiry *expiry = conn->expiry;
+    if (expiry == NULL)
         return;
-    }
-    double wait_ms = conn->expires_at * 1000.0 - (double)tg_clock_wall_ms();
+    double wait_ms = expiry->at * 1000.0 - (double)tg_clock_wall_ms();
     double notice_ms = (double)tg__options(conn)->expiry_notice_ms;
-    if (!conn->expiry_noticed)
+    if (!expiry->noticed)
         wait_ms = wait_ms > notice_ms ? wait_ms - notice_ms : fmin(wait_ms, 100.0);
     wait_ms = fmin(fmax(ceil(wait_ms), 1.0), (double)EXPIRY_LOOK_MS);
-    arm_while_open(conn, &conn->expiry_timer, (uint64_t)wait_ms, on_expiry);
+    arm_while_open(conn, &expiry->timer, (uint64_t)wait_ms, on_expiry);
 }

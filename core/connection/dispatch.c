@@ -42,7 +42,9 @@ static void complain(struct tg_conn *conn, const char *code, const char *message
 static bool read_envelope(struct tg_conn *conn, const char *data, size_t len, struct envelope *out)
 {
     struct tg_error error;
-    if (tg_json_parse(data, len, &out->document, &error) != TG_ERR_OK) {
+    struct tg_json_value members[3];
+    if (tg_json_parse_members(data, len, &out->document, envelope_keys, members, 3, &error) !=
+        TG_ERR_OK) {
         complain(conn, "bad_json", error.text, NULL);
         return false;
     }
@@ -50,8 +52,6 @@ static bool read_envelope(struct tg_conn *conn, const char *data, size_t len, st
         complain(conn, "bad_message", "a message is a JSON object with a string \"type\"", NULL);
         return false;
     }
-    struct tg_json_value members[3];
-    tg_json_members(&out->document, envelope_keys, members, 3);
     out->type = members[0];
     out->id = members[1];
     out->data = members[2];
@@ -169,10 +169,11 @@ static void execute(struct tg_conn *conn, const struct envelope *envelope)
 void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *result)
 {
     struct envelope envelope;
-    if (!tg_conn_is_open(conn) || conn->question_data == NULL ||
-        !read_envelope(conn, conn->question_data, conn->question_len, &envelope))
+    struct tg_question *question = conn->question;
+    if (!tg_conn_is_open(conn) || question == NULL || question->data == NULL ||
+        !read_envelope(conn, question->data, question->len, &envelope))
         return;
-    conn->question_data = NULL;
+    question->data = NULL;
     if (result->outcome == TG_HOOK_OK_OUTCOME) {
         start_run(conn, &envelope, result->agent, result->input);
     } else if (result->outcome == TG_HOOK_DENIED_OUTCOME) {
@@ -220,7 +221,7 @@ static void dispatch_json(struct tg_conn *conn, const char *data, size_t len)
 
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len)
 {
-    conn->last_message_ms = tg_timers_now_ms(conn->hub->timers);
+    conn->last_message_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
     if (tg_conn_state(conn) == TG_IDLE) {
         if (tg__move(conn, TG_PROCESSING_READY, "message arrived") != TG_ERR_OK) {
             tg_conn_fail(conn, 1011, "illegal transition", "internal error");

@@ -2,6 +2,7 @@
  *
  *   open ──[we close or fail]──> closing ──[peer's close frame | EOF | deadline]──> closed | failed
  *   open ──[peer's close frame]──> (leaving.c) ──> closing ──[answered]──> closed
+ *   open ──[bad frame]──> (leaving.c) ──> closing ──> failed
  *   open ──[FIN, reset]──> (leaving.c) ──> failed
  *   open ──[no pong, no memory]──> failed
  *   final ──> FIN ──[peer's FIN | deadline]──> stream closed ──> freed
@@ -34,9 +35,13 @@ static void end_runs(struct tg_conn *conn)
 static void note_reason(struct tg_conn *conn, int code, const char *reason, size_t reason_len)
 {
     reason_len = tg_utf8_cut(reason, reason_len, TG_WS_REASON_MAX);
-    char *copy = tg_strndup(reason, reason_len); /* of the same text, perhaps */
-    tg_free(conn->close_reason);
-    conn->close_reason = copy;
+    struct tg_end *end = tg_calloc(1, sizeof *end + reason_len + 1);
+    if (end != NULL && reason_len > 0)
+        memcpy(end->reason, reason, reason_len); /* of the same text, perhaps */
+    if (end != NULL && conn->end != NULL)
+        end->unwritten_before = conn->end->unwritten_before;
+    tg_free(conn->end);
+    conn->end = end;
     conn->close_code = (uint16_t)code;
 }
 
@@ -52,12 +57,13 @@ static void stop_timers(struct tg_conn *conn)
 {
     tg_timer_stop(conn->hub->timers, &conn->phase_timer);
     tg_timer_stop(conn->hub->timers, &conn->keepalive_timer);
-    tg_timer_stop(conn->hub->timers, &conn->expiry_timer);
+    tg__stop_expiry(conn);
 }
 
 static void arm_close_deadline(struct tg_conn *conn)
 {
-    conn->unwritten_before = tg__outbox_bytes(conn);
+    if (conn->end != NULL)
+        conn->end->unwritten_before = tg__outbox_bytes(conn);
     tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
 }
 
@@ -65,7 +71,7 @@ static void arm_close_deadline(struct tg_conn *conn)
  * time: as long as it takes an eighth, that it cannot go on for ever. */
 static bool is_still_taking(const struct tg_conn *conn)
 {
-    size_t before = conn->unwritten_before;
+    size_t before = conn->end == NULL ? 0 : conn->end->unwritten_before;
     return conn->stream != NULL && before > TAKEN_AT_ONCE &&
            tg__outbox_bytes(conn) <= before - before / 8;
 }
@@ -73,10 +79,10 @@ static bool is_still_taking(const struct tg_conn *conn)
 /* What the policy will not see any more. */
 static void drop_inbox(struct tg_conn *conn)
 {
-    size_t count = conn->inbox.count;
-    size_t bytes = conn->inbox.bytes;
+    size_t count = tg_inbox_count(&conn->inbox);
+    size_t bytes = tg_inbox_bytes(&conn->inbox);
     char id[TG_CONN_ID_SIZE];
-    tg_inbox_fini(&conn->inbox);
+    tg_inbox_drop_messages(&conn->inbox);
     if (count == 0)
         return;
     tg_conn_id_format(&conn->id, id);
@@ -87,7 +93,7 @@ static void drop_inbox(struct tg_conn *conn)
 
 static void begin_closing(struct tg_conn *conn, const char *what)
 {
-    const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
+    const char *reason = tg__close_reason(conn);
     stop_timers(conn);
     tg__stop_asking(conn);
     end_runs(conn);
@@ -106,21 +112,24 @@ static void begin_closing(struct tg_conn *conn, const char *what)
 static void log_end(const struct tg_conn *conn, const char *what)
 {
     char id[TG_CONN_ID_SIZE];
+    if (!tg_log_enabled(TG_LOG_INFO))
+        return;
     tg_conn_id_format(&conn->id, id);
-    tg_log_about(
-        conn, TG_LOG_INFO, "conn.close", tg_log_str("id", id), tg_log_int("code", conn->close_code),
-        tg_log_str("reason", conn->close_reason), tg_log_str("what", what),
-        tg_log_str("state", tg_state_names[conn->lifecycle.state]),
-        tg_log_str("from", tg_state_names[conn->closing_from]), tg_log_bool("clean", conn->clean),
-        tg_log_str("user", conn->user_id), tg_log_str("policy", conn->policy_version),
-        tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
+    tg_log_about(conn, TG_LOG_INFO, "conn.close", tg_log_str("id", id),
+                 tg_log_int("code", conn->close_code), tg_log_str("reason", tg__close_reason(conn)),
+                 tg_log_str("what", what),
+                 tg_log_str("state", tg_state_names[conn->lifecycle.state]),
+                 tg_log_str("from", tg_state_names[conn->closing_from]),
+                 tg_log_bool("clean", conn->clean), tg_log_str("user", tg_conn_user_id(conn)),
+                 tg_log_str("policy", tg_conn_policy_version(conn)),
+                 tg_log_uint("ms", tg_clock_wall_ms() - conn->id.time_ms));
 }
 
 static void tell_closed(struct tg_conn *conn)
 {
     struct tg_hook_input input = {
         .close_code = conn->close_code,
-        .close_reason = conn->close_reason == NULL ? "" : conn->close_reason,
+        .close_reason = tg__close_reason(conn),
         .clean = conn->clean,
         .state = (enum tg_state)conn->closing_from,
     };
@@ -211,9 +220,22 @@ void tg_conn_fail(struct tg_conn *conn, int code, const char *what, const char *
     end_connection(conn, code, what, reason, true);
 }
 
+/* No close frame is waited for: nothing that comes can be understood. */
+static void end_broken(struct tg_conn *conn)
+{
+    const char *reason = tg__close_reason(conn);
+    tg_conn_fail(conn, conn->close_code, "bad frame from the peer", reason);
+    conn->peer_close_seen = true;
+    tg__finish(conn, TG_FAILED, "bad frame from the peer");
+}
+
 void tg__peer_left(struct tg_conn *conn)
 {
-    const char *reason = conn->close_reason == NULL ? "" : conn->close_reason;
+    const char *reason = tg__close_reason(conn);
+    if (conn->broken && !conn->gone) {
+        end_broken(conn);
+        return;
+    }
     note_end(conn, conn->close_code, reason, strlen(reason));
     if (conn->gone || (!conn->peer_close_seen && tg__outbox_bytes(conn) == 0)) {
         tg__lose(conn, conn->close_code, "connection lost");
@@ -239,6 +261,15 @@ void tg__peer_closed(struct tg_conn *conn, int code, const char *reason, size_t 
     note_reason(conn, code, reason, reason_len);
     if (!conn->leaving && !tg__leave_later(conn))
         tg__peer_left(conn);
+}
+
+void tg__peer_broke(struct tg_conn *conn, int code, const char *why)
+{
+    conn->broken = true;
+    if (!conn->ending)
+        note_reason(conn, code, why, strlen(why));
+    if (conn->ending || (!conn->leaving && !tg__leave_later(conn)))
+        end_broken(conn);
 }
 
 /* Nobody hears what its runs say. Hooks are asked all the same about what it sent before. */
@@ -291,6 +322,11 @@ void tg__stream_ended(struct tg_conn *conn, enum tg_err err, const char *why)
 void tg__on_close_deadline(struct tg_timer *timer)
 {
     struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
+    /* When the loop stood still for longer, the close frame may not even have been offered to the socket. */
+    if (!tg_list_empty(&conn->flush_node)) {
+        tg_list_remove(&conn->flush_node);
+        tg__flush(conn);
+    }
     if (is_still_taking(conn)) {
         arm_close_deadline(conn);
         return;

@@ -92,7 +92,7 @@ static const char *offered_subprotocol(const struct tg_http *http)
     return NULL;
 }
 
-/* Writes the header line that answers the client's extensions, or none. */
+/* Writes the header line that answers the client's extensions, or "". */
 static enum tg_err agree_on_extensions(struct tg_conn *conn, char *line, size_t size)
 {
     const struct tg_hub_options *options = tg__options(conn);
@@ -103,44 +103,49 @@ static enum tg_err agree_on_extensions(struct tg_conn *conn, char *line, size_t 
         !tg_extensions_negotiate(conn->http, &options->deflate_terms, &agreed, value))
         return TG_ERR_OK;
     (void)snprintf(line, size, TG_EXTENSIONS_HEADER "%s\r\n", value);
-    return tg_ws_use_deflate(conn->ws, &agreed, &options->deflate_tuning, tg__metrics(conn));
+    struct tg_ws *decoder = tg__decoder(conn);
+    return decoder == NULL
+               ? TG_ERR_NOMEM
+               : tg_ws_use_deflate(decoder, &agreed, &options->deflate_tuning, tg__metrics(conn));
 }
 
 static enum tg_err write_switching(struct tg_conn *conn)
 {
-    char extensions[sizeof TG_EXTENSIONS_HEADER "\r\n" + TG_EXTENSIONS_SIZE];
-    char extra[sizeof "Tidegate-Connection-Id: \r\n" + TG_CONN_ID_SIZE + sizeof extensions];
-    char id[TG_CONN_ID_SIZE];
+    static const char name[] = "Tidegate-Connection-Id: ";
+    char extra[sizeof name + TG_CONN_ID_SIZE + sizeof "\r\n" TG_EXTENSIONS_HEADER "\r\n" +
+               TG_EXTENSIONS_SIZE];
+    char *after_id = extra + sizeof name - 1 + TG_CONN_ID_LEN;
     const char *subprotocol = offered_subprotocol(conn->http);
-    tg_conn_id_format(&conn->id, id);
-    enum tg_err err = agree_on_extensions(conn, extensions, sizeof extensions);
+    memcpy(extra, name, sizeof name - 1);
+    tg_conn_id_format(&conn->id, extra + sizeof name - 1);
+    memcpy(after_id, "\r\n", 2);
+    enum tg_err err =
+        agree_on_extensions(conn, after_id + 2, sizeof extra - (size_t)(after_id + 2 - extra));
     if (err != TG_ERR_OK)
         return err;
-    (void)snprintf(extra, sizeof extra, "Tidegate-Connection-Id: %s\r\n%s", id, extensions);
     return tg_upgrade_accept(&conn->outbox, conn->http, subprotocol, extra);
 }
 
 static void log_open(const struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
+    if (!tg_log_enabled(TG_LOG_INFO))
+        return;
     tg_conn_id_format(&conn->id, id);
     tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id),
-           tg_log_str("remote", tg_conn_remote(conn)), tg_log_str("path", conn->request->path));
+           tg_log_str("remote", tg_conn_remote(conn)),
+           tg_log_str("path", tg_request_path(conn->request)));
 }
 
 static void accept_upgrade(struct tg_conn *conn)
 {
-    enum tg_err err = tg_ws_create(&conn->ws, TG_WS_SERVER, tg__options(conn)->max_message,
-                                   &tg__ws_callbacks, conn);
-    if (err == TG_ERR_OK)
-        err = write_switching(conn);
-    if (err != TG_ERR_OK) {
+    if (write_switching(conn) != TG_ERR_OK) {
         tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
                              "out of memory");
         return;
     }
-    tg_http_destroy(conn->http);
-    conn->http = NULL;
+    tg__parser_return(conn);
+    conn->upgraded = true;
     tg__flush_later(conn);
     if (tg__move(conn, TG_ACCEPTED, "upgrade accepted") != TG_ERR_OK) {
         tg__lose(conn, 1006, "illegal transition");
@@ -189,15 +194,11 @@ static bool origin_allowed(const struct tg_conn *conn)
 static bool keep_request(struct tg_conn *conn)
 {
     char remote[TG_ADDRESS_SIZE];
+    struct tg_request_about about = {
+        .remote = remote, .secure = conn->secure, .via_proxy = conn->via_proxy};
     tg_address_format(&conn->client, remote);
-    conn->request = tg__secure_request(conn, remote);
-    if (conn->request == NULL)
-        return false;
-    conn->request->secure = conn->secure;
-    conn->request->via_proxy = conn->via_proxy;
-    if (!conn->via_proxy)
-        tg_request_drop_forwarded(conn->request);
-    return true;
+    conn->request = tg__secure_request(conn, &about);
+    return conn->request != NULL;
 }
 
 static void head_complete(struct tg_conn *conn)
@@ -243,12 +244,17 @@ void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len)
 {
     size_t consumed = 0;
     if (conn->request != NULL) { /* an answer to `upgrade` is awaited; reading is stopped already */
-        if (tg_buffer_append(&conn->unread, data, len) != TG_ERR_OK)
+        if (tg_inbox_keep_unread(&conn->inbox, data, len) != TG_ERR_OK)
             tg__lose(conn, 1006, "out of memory");
         return;
     }
     if (!tg__client_read_proxy(conn, &data, &len) || len == 0)
         return;
+    if (tg__parser(conn) == NULL) {
+        tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
+                             "out of memory");
+        return;
+    }
     enum tg_http_status status = tg_http_feed(conn->http, data, len, &consumed);
     if (status == TG_HTTP_MORE)
         return;
@@ -258,10 +264,9 @@ void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len)
         tg__handshake_refuse(conn, code, why, NULL, TG_FAILED, "bad HTTP request");
         return;
     }
-    tg_stream_read_stop(conn->stream);
-    conn->paused = true;
+    conn->paused = true; /* and if no answer is out at the end of this, the pump stops reading */
     if (consumed < len &&
-        tg_buffer_append(&conn->unread, data + consumed, len - consumed) != TG_ERR_OK) {
+        tg_inbox_keep_unread(&conn->inbox, data + consumed, len - consumed) != TG_ERR_OK) {
         tg__lose(conn, 1006, "out of memory");
         return;
     }

@@ -20,6 +20,7 @@ enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *opti
     hub->ids.worker = options->worker;
     tg_list_init(&hub->to_flush);
     tg_list_init(&hub->visitors);
+    tg_list_init(&hub->versions);
     *out = hub;
     return TG_ERR_OK;
 }
@@ -30,6 +31,8 @@ void tg_hub_destroy(struct tg_hub *hub)
         return;
     assert(tg_registry_count(&hub->registry) == 0 && hub->visitor_count == 0);
     tg_registry_fini(&hub->registry);
+    tg_ws_destroy(hub->spare_ws);
+    tg_http_destroy(hub->spare_http);
     tg_free(hub);
 }
 
@@ -91,6 +94,7 @@ struct tg_conn *tg_hub_next(const struct tg_hub *hub, size_t *cursor)
 bool tg_hub_flush(struct tg_hub *hub)
 {
     struct tg_list now;
+    hub->answers_wait = 0;
     if (tg_list_empty(&hub->to_flush))
         return false;
     /* Moved to a list of its own: what the flushes queue anew waits for the next round. */

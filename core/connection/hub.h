@@ -25,7 +25,8 @@ struct tg_hub_options {
     uint8_t worker; /* 1..255 */
     uint64_t handshake_timeout_ms, auth_timeout_ms, setup_timeout_ms, idle_after_ms;
     uint64_t ping_interval_ms, pong_timeout_ms, close_timeout_ms;
-    uint64_t outbox_timeout_ms; /* nothing written while senders wait */
+    uint64_t message_timeout_ms; /* from the first byte of a message to the last; 0: no limit */
+    uint64_t outbox_timeout_ms;  /* nothing written while senders wait */
     uint64_t expiry_notice_ms, prepare_retry_ms, prepare_retry_max_ms;
     size_t max_message, max_header;
     size_t inbox_messages, inbox_bytes, outbox_bytes, session_bytes;

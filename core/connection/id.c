@@ -20,20 +20,27 @@ struct tg_conn_id tg_conn_id_next(struct tg_conn_id_source *source)
     };
 }
 
-static void write_digits(char *out, uint64_t value, size_t count, unsigned base)
+static void write_hex(char *out, uint64_t value, size_t count)
 {
-    for (size_t i = count; i-- > 0; value /= base)
-        out[i] = "0123456789abcdef"[value % base];
+    for (size_t i = count; i-- > 0; value >>= 4)
+        out[i] = "0123456789abcdef"[value & 0xf];
+}
+
+/* A loop of its own: a division by a constant is a multiplication. */
+static void write_decimal(char *out, uint64_t value, size_t count)
+{
+    for (size_t i = count; i-- > 0; value /= 10)
+        out[i] = (char)('0' + value % 10);
 }
 
 void tg_conn_id_format(const struct tg_conn_id *id, char out[TG_CONN_ID_SIZE])
 {
     memcpy(out, "ws_", 3);
-    write_digits(out + 3, id->time_ms, 13, 10);
+    write_decimal(out + 3, id->time_ms, 13);
     out[16] = '_';
-    write_digits(out + 17, id->serial, 12, 16);
+    write_hex(out + 17, id->serial, 12);
     out[29] = '_';
-    write_digits(out + 30, id->random, 16, 16);
+    write_hex(out + 30, id->random, 16);
     out[TG_CONN_ID_LEN] = '\0';
 }
 

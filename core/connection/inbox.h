@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "proto/websocket.h"
@@ -21,14 +22,35 @@ struct tg_inbox_message {
     uint8_t data[];
 };
 
-struct tg_inbox {
+/* There is one only while something waits in it: most inboxes are empty most of the time. */
+struct tg_inbox_queue {
     struct tg_list messages; /* owned tg_inbox_message.node */
     size_t count;
-    size_t bytes;
+    size_t bytes;            /* of the messages */
+    size_t auth_checked;     /* this many at the front are known to be no `authenticate` message */
+    struct tg_buffer unread; /* bytes read but not decoded, behind all messages */
 };
 
-void tg_inbox_init(struct tg_inbox *inbox);
-void tg_inbox_fini(struct tg_inbox *inbox); /* frees what is left; may be called twice */
+struct tg_inbox {
+    struct tg_inbox_queue *queue; /* owned; NULL: nothing waits */
+};
+
+static inline size_t tg_inbox_count(const struct tg_inbox *inbox)
+{
+    return inbox->queue == NULL ? 0 : inbox->queue->count;
+}
+static inline size_t tg_inbox_bytes(const struct tg_inbox *inbox)
+{
+    return inbox->queue == NULL ? 0 : inbox->queue->bytes;
+}
+static inline size_t tg_inbox_unread(const struct tg_inbox *inbox)
+{
+    return inbox->queue == NULL ? 0 : inbox->queue->unread.len;
+}
+
+/* Frees the messages that are left; the bytes behind them stay. */
+void tg_inbox_drop_messages(struct tg_inbox *inbox);
+void tg_inbox_fini(struct tg_inbox *inbox); /* frees all that is left; may be called twice */
 TG_MUST enum tg_err tg_inbox_push(struct tg_inbox *inbox, enum tg_ws_opcode kind, const void *data,
                                   size_t len); /* copies; TG_ERR_NOMEM */
 /* Oldest message, owned by the caller (tg_free), or NULL. */
@@ -36,6 +58,10 @@ struct tg_inbox_message *tg_inbox_pop(struct tg_inbox *inbox);
 /* Takes `message` out of the middle; the caller owns it. */
 void tg_inbox_take(struct tg_inbox *inbox, struct tg_inbox_message *message);
 bool tg_inbox_full(const struct tg_inbox *inbox, size_t messages_max, size_t bytes_max);
+/* Keeps bytes that are to be decoded later; copies; TG_ERR_NOMEM. */
+TG_MUST enum tg_err tg_inbox_keep_unread(struct tg_inbox *inbox, const void *data, size_t len);
+/* Hands them over, owned by the caller (tg_buffer_fini); empty when there are none. */
+struct tg_buffer tg_inbox_take_unread(struct tg_inbox *inbox);
 /* Room enough to read again: at most half full, so that reading does not start and stop all the time. */
 bool tg_inbox_has_room(const struct tg_inbox *inbox, size_t messages_max, size_t bytes_max);
 

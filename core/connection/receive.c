@@ -47,7 +47,7 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
                    1);
     if (!within_rate(conn))
         return true;
-    if (can_dispatch(conn) && conn->inbox.count == 0) {
+    if (can_dispatch(conn) && tg_inbox_count(&conn->inbox) == 0) {
         tg__dispatch(conn, kind, (const char *)data, len);
         return true;
     }
@@ -97,27 +97,30 @@ static void feed(struct tg_conn *conn, uint8_t *data, size_t len)
     struct tg_ws_fault fault = {0};
     size_t consumed = 0;
     bool outer = conn->receiving;
-    if (conn->peer_close_seen || tg_state_is_final(tg_conn_state(conn)))
+    if (conn->peer_close_seen || conn->broken || tg_state_is_final(tg_conn_state(conn)))
         return;
+    struct tg_ws *decoder = tg__decoder(conn);
+    if (decoder == NULL) {
+        tg_conn_fail(conn, 1011, "out of memory", "out of memory");
+        return;
+    }
     conn->receiving = true;
-    enum tg_err err = tg_ws_feed(conn->ws, data, len, &consumed, &fault);
+    enum tg_err err = tg_ws_feed(decoder, data, len, &consumed, &fault);
     conn->receiving = outer;
+    tg__decoder_return(conn);
     if (err != TG_ERR_OK) {
-        /* Nothing it sends can be understood any more, so no close frame is waited for. */
-        tg_conn_fail(conn, fault.code, "bad frame from the peer", fault.why);
-        conn->peer_close_seen = true;
-        tg__finish(conn, TG_FAILED, "bad frame from the peer");
+        tg__peer_broke(conn, fault.code, fault.why);
         return;
     }
     if (conn->paused && consumed < len && !conn->peer_close_seen &&
-        tg_buffer_append(&conn->unread, data + consumed, len - consumed) != TG_ERR_OK)
+        tg_inbox_keep_unread(&conn->inbox, data + consumed, len - consumed) != TG_ERR_OK)
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
 }
 
 void tg__receive(struct tg_conn *conn, uint8_t *data, size_t len)
 {
     if (conn->paused) { /* read before the stop took effect */
-        if (tg_buffer_append(&conn->unread, data, len) != TG_ERR_OK)
+        if (tg_inbox_keep_unread(&conn->inbox, data, len) != TG_ERR_OK)
             tg__lose(conn, 1006, "out of memory");
         return;
     }
@@ -147,10 +150,9 @@ static bool may_resume(const struct tg_conn *conn)
 
 static void feed_unread(struct tg_conn *conn)
 {
-    struct tg_buffer bytes = conn->unread;
-    conn->unread = TG_BUFFER_INIT;
+    struct tg_buffer bytes = tg_inbox_take_unread(&conn->inbox);
     conn->paused = false;
-    if (bytes.len > 0 && conn->ws != NULL)
+    if (bytes.len > 0 && conn->upgraded)
         feed(conn, tg_buffer_head(&bytes), bytes.len);
     tg_buffer_fini(&bytes);
 }
@@ -158,7 +160,7 @@ static void feed_unread(struct tg_conn *conn)
 /* One thing that can go on now; false when there is none. */
 static bool make_progress(struct tg_conn *conn)
 {
-    if (can_dispatch(conn) && conn->inbox.count > 0) {
+    if (can_dispatch(conn) && tg_inbox_count(&conn->inbox) > 0) {
         drain_inbox(conn);
         return true;
     }

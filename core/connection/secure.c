@@ -17,18 +17,19 @@ static enum tg_err terminate(struct tg_buffer *json)
     return json->len == 0 ? TG_ERR_OK : tg_buffer_append(json, "", 1);
 }
 
-struct tg_request *tg__secure_request(const struct tg_conn *conn, const char *remote)
+struct tg_request *tg__secure_request(const struct tg_conn *conn, struct tg_request_about *about)
 {
     struct tg_buffer info = TG_BUFFER_INIT;
     struct tg_buffer certificate = TG_BUFFER_INIT;
     struct tg_request *request = NULL;
     if (!tg_stream_has_tls(conn->stream))
-        return tg_request_create(conn->http, remote, NULL);
+        return tg_request_create(conn->http, about);
     if (tg_stream_tls_describe(conn->stream, &info) == TG_ERR_OK &&
         tg_stream_tls_peer_certificate(conn->stream, &certificate) == TG_ERR_OK &&
         terminate(&info) == TG_ERR_OK && terminate(&certificate) == TG_ERR_OK) {
-        struct tg_request_tls tls = {text_of(&info), text_of(&certificate)};
-        request = tg_request_create(conn->http, remote, &tls);
+        about->tls_info = text_of(&info);
+        about->client_certificate = text_of(&certificate);
+        request = tg_request_create(conn->http, about);
     }
     tg_buffer_fini(&info);
     tg_buffer_fini(&certificate);

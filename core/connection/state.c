@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "connection/hooks.h"
+#include "connection/reasons.h"
 
+_Static_assert(TG_STATES <= 16, "a state is kept in four bits");
 _Static_assert(TG_STATES == TG_METRICS_STATES, "metrics must have a row for every state");
 _Static_assert(TG_HOOKS == TG_METRICS_HOOKS, "metrics must have a row for every hook");
 _Static_assert(TG_HOOK_OUTCOMES == TG_METRICS_HOOK_OUTCOMES, "and for every outcome");
@@ -37,6 +39,10 @@ const char *const tg_hook_outcome_names[TG_HOOK_OUTCOMES] = {
     TG_HOOK_OUTCOME_MAP(X)
 #undef X
 };
+
+#define TIME_BITS 36
+#define TIME_MASK ((UINT64_C(1) << TIME_BITS) - 1)
+#define CLOCK_SLACK_MS (UINT64_C(24) * 3600 * 1000) /* wall clocks are set back */
 
 #define TO(state) (UINT32_C(1) << TG_##state)
 #define TO_OVER (TO(CLOSED) | TO(FAILED))
@@ -85,18 +91,36 @@ void tg_lifecycle_fini(struct tg_lifecycle *lifecycle, struct tg_metrics *metric
     tg_counter_sub(&metrics->states[lifecycle->state], 1);
 }
 
+static struct tg_packed_transition pack(uint64_t at_ms, enum tg_state to, uint8_t reason)
+{
+    uint64_t bits = (at_ms & TIME_MASK) | (uint64_t)to << TIME_BITS | (uint64_t)reason << 40;
+    return (struct tg_packed_transition){
+        {(uint16_t)bits, (uint16_t)(bits >> 16), (uint16_t)(bits >> 32)}};
+}
+
+/* All but `from`. */
+static struct tg_transition unpack(const struct tg_packed_transition *packed)
+{
+    uint64_t bits =
+        packed->bits[0] | (uint64_t)packed->bits[1] << 16 | (uint64_t)packed->bits[2] << 32;
+    uint64_t latest = tg_clock_wall_ms() + CLOCK_SLACK_MS;
+    return (struct tg_transition){
+        .at_ms = latest - ((latest - bits) & TIME_MASK),
+        .reason = tg__reason_text((uint8_t)(bits >> 40)),
+        .to = (enum tg_state)(bits >> TIME_BITS & 0xf),
+    };
+}
+
 static void record(struct tg_lifecycle *lifecycle, enum tg_state to, const char *reason)
 {
     if (lifecycle->kept > 0)
         lifecycle->newest = (uint8_t)((lifecycle->newest + 1) % TG_TRANSITIONS_KEPT);
+    struct tg_packed_transition *place = &lifecycle->ring[lifecycle->newest];
     if (lifecycle->kept < TG_TRANSITIONS_KEPT)
         lifecycle->kept++;
-    lifecycle->ring[lifecycle->newest] = (struct tg_transition){
-        .at_ms = tg_clock_wall_ms(),
-        .reason = reason,
-        .from = lifecycle->state,
-        .to = (uint8_t)to,
-    };
+    else
+        lifecycle->before = (uint8_t)unpack(place).to;
+    *place = pack(tg_clock_wall_ms(), to, tg__reason_number(reason));
 }
 
 static void refuse(const struct tg_lifecycle *lifecycle, enum tg_state to, const char *reason,
@@ -136,10 +160,14 @@ enum tg_err tg_lifecycle_move(struct tg_lifecycle *lifecycle, enum tg_state to, 
     return TG_ERR_OK;
 }
 
-const struct tg_transition *tg_lifecycle_transition(const struct tg_lifecycle *lifecycle, size_t i)
+bool tg_lifecycle_transition(const struct tg_lifecycle *lifecycle, size_t i,
+                             struct tg_transition *out)
 {
     if (i >= lifecycle->kept)
-        return NULL;
+        return false;
     size_t oldest = lifecycle->newest + 1u + TG_TRANSITIONS_KEPT - lifecycle->kept;
-    return &lifecycle->ring[(oldest + i) % TG_TRANSITIONS_KEPT];
+    *out = unpack(&lifecycle->ring[(oldest + i) % TG_TRANSITIONS_KEPT]);
+    out->from = i == 0 ? (enum tg_state)lifecycle->before
+                       : unpack(&lifecycle->ring[(oldest + i - 1) % TG_TRANSITIONS_KEPT]).to;
+    return true;
 }

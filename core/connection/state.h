@@ -53,8 +53,14 @@ bool tg_state_is_final(enum tg_state state);
 struct tg_transition {
     uint64_t at_ms;     /* wall clock */
     const char *reason; /* static text */
-    uint8_t from;       /* enum tg_state */
-    uint8_t to;
+    enum tg_state from;
+    enum tg_state to;
+};
+
+/* The same as it is kept, in what an idle connection can afford for each: the reason in 8 bits (reasons.h),
+ * `to` in 4, the low 36 of the time, which say it for two years. `from` is the `to` of the one before. */
+struct tg_packed_transition {
+    uint16_t bits[3];
 };
 
 #define TG_TRANSITIONS_KEPT 12
@@ -64,7 +70,8 @@ struct tg_lifecycle {
         state; /* enum tg_state; read with tg_lifecycle_state, written by tg_lifecycle_move only */
     uint8_t kept;
     uint8_t newest; /* place of the latest in ring */
-    struct tg_transition ring[TG_TRANSITIONS_KEPT];
+    uint8_t before; /* enum tg_state before the oldest kept */
+    struct tg_packed_transition ring[TG_TRANSITIONS_KEPT];
 };
 
 /* Begins in connecting; counts it in the gauge. */
@@ -82,7 +89,8 @@ TG_MUST enum tg_err tg_lifecycle_move(struct tg_lifecycle *lifecycle, enum tg_st
                                       const char *reason, const struct tg_conn_id *id,
                                       struct tg_metrics *metrics);
 
-/* i = 0 is the oldest kept. */
-const struct tg_transition *tg_lifecycle_transition(const struct tg_lifecycle *lifecycle, size_t i);
+/* i = 0 is the oldest kept; false, and *out as it was: there is none. */
+TG_MUST bool tg_lifecycle_transition(const struct tg_lifecycle *lifecycle, size_t i,
+                                     struct tg_transition *out);
 
 #endif

@@ -214,10 +214,25 @@ static bool is_of_peer(int error)
     }
 }
 
+static void hand_over(struct tg_listener *listener, struct tg_stream *stream,
+                      const struct sockaddr_storage *peer)
+{
+    struct tg_net *net = listener->net;
+
+    net->accepted.of = stream;
+    net->accepted.peer = tg__address_from(peer);
+    listener->on_accept(listener->ctx, stream); /* which may stop and free the listener */
+    net->accepted.of = NULL;
+}
+
 /* False when there is nothing more to accept for now. */
 static bool accept_one(struct tg_listener *listener)
 {
-    int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage peer;
+    socklen_t peer_len = sizeof peer;
+    peer.ss_family = AF_UNSPEC;
+    int fd = accept4(listener->fd, (struct sockaddr *)(void *)&peer, &peer_len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd == -1) {
         if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -235,7 +250,7 @@ static bool accept_one(struct tg_listener *listener)
     struct tg_stream *stream;
     enum tg_err err = tg__stream_adopt(&stream, listener->net, fd);
     if (err == TG_ERR_OK)
-        listener->on_accept(listener->ctx, stream);
+        hand_over(listener, stream, &peer);
     else
         report(listener, err == TG_ERR_NOMEM ? ENOMEM : EBADF);
     return true;
@@ -317,6 +332,7 @@ enum tg_err tg_listener_start(struct tg_listener **out, struct tg_net *net, int 
         tg_free(listener);
         return err;
     }
+    tg__socket_tune(fd);                                        /* for those it accepts */
     (void)uv_timer_init(tg_net_loop(net), &listener->back_off); /* cannot fail */
     listener->poll.data = listener;
     listener->back_off.data = listener;

@@ -18,6 +18,7 @@ enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
     (void)signal(SIGPIPE, SIG_IGN);
     net->loop = loop;
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
+    net->accepted.of = NULL;
     net->plain = NULL;
     net->spare = TG_BUFFER_INIT;
     *out = net;

@@ -47,34 +47,46 @@ struct tg_net {
     /* Given up when there is no other descriptor, so that a client can at least be told (listener.c); -1: it
      * is in use. */
     int spare_fd; /* owned */
+    /* Of the stream that is being handed to on_accept: accept(2) has told it, which spares everybody a
+     * getpeername. `of` NULL: there is none. */
+    struct {
+        const struct tg_stream *of;
+        struct tg_address peer;
+    } accepted;
     /* For filters, so that a stream at rest owns no memory for them. */
     uint8_t *plain;         /* owned; NULL before the first use */
     struct tg_buffer spare; /* empty, with room */
     uint8_t read_buffer[TG_NET_READ_SIZE];
 };
 
-struct tg_stream {
-    uv_tcp_t tcp;
-    struct tg_net *net;                          /* borrowed until on_closed */
-    const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
-    void *ctx;                                   /* borrowed until on_closed */
-    const struct tg_filter *filter;              /* static */
-    void *filter_state;                          /* owned, by filter->destroy */
-    union {                                      /* connecting ends before the first write */
+/* What a stream needs only while the kernel does not do at once what it is asked: most never do. */
+struct tg_pending {
+    union { /* connecting ends before the first write */
         uv_connect_t connect;
         uv_write_t write;
     } request;
-    uv_shutdown_t shutdown_request;
     tg_stream_connected_fn on_connected;
     void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
     struct tg_buffer unsent; /* owned */
-    bool reading;
-    bool had_turn; /* filled the read buffer in this turn of the loop */
-    bool writing;
-    bool shut;
-    bool ended;
-    bool lost;
-    bool closing;
+};
+
+/* There is one for every idle client, and libuv's part of it is 248 bytes: nothing is in it that can be
+ * had when it is needed. */
+struct tg_stream {
+    uv_tcp_t tcp; /* first; its `data` is the ctx of the callbacks, borrowed until on_closed */
+    struct tg_net *net;                          /* borrowed until on_closed */
+    const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
+    const struct tg_filter *filter;              /* static */
+    void *filter_state;                          /* owned, by filter->destroy */
+    struct tg_pending *pending;                  /* owned; NULL: nothing is */
+    bool reading : 1;
+    bool had_turn : 1; /* filled the read buffer in this turn of the loop */
+    bool writing : 1;
+    bool shut : 1;
+    bool fin_waits : 1; /* for what is being written */
+    bool ended : 1;
+    bool lost : 1;
+    bool closing : 1;
 };
 
 /* For filters. To the owner, from the loop only: */
@@ -94,8 +106,15 @@ void tg__stream_send_fin(struct tg_stream *stream);
 TG_MUST enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
                                         const struct tg_filter *filter, void *filter_state);
 
-/* A stream over a connected socket. Takes `fd`, also on error. */
+/* What every connected socket is set to. A socket that listens passes it on to those it accepts. */
+void tg__socket_tune(int fd);
+/* A stream over a connected socket that is tuned. Takes `fd`, also on error. */
 TG_MUST enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd);
+
+/* With the filter that changes nothing, and no socket yet; NULL when memory is out. */
+TG_MUST struct tg_stream *tg__stream_new(struct tg_net *net);
+/* What was pending has come to an end. */
+void tg__stream_settled(struct tg_stream *stream);
 
 struct sockaddr_storage;
 struct tg_address tg__address_from(const struct sockaddr_storage *address);

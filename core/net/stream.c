@@ -6,7 +6,7 @@
  *
  * I1  After `ended` is set on_read does not come again, and on_end only to say that all is `lost`; after
  *     `closing` only on_closed.
- * I2  `unsent` holds memory exactly while a uv_write is under way.
+ * I2  `pending` is there exactly while a connect or a uv_write is under way, or none came to be.
  *
  * A write that fails at once is handed to uv_write all the same: libuv then reports the failure from
  * the loop, also when reading is stopped, and the caller of tg_stream_write is never re-entered.
@@ -14,27 +14,36 @@
 #include "net/stream.h"
 
 #include <assert.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/memory.h"
 #include "net/net_internal.h"
 
-/* Bytes that the kernel takes before it can send them. Without a bound it is megabytes for each peer that
- * reads nothing, until the whole machine is out of memory for sockets. */
-static const int unsent_max = 128 * 1024;
+static struct tg_stream *stream_of(void *handle)
+{
+    return handle; /* of which `tcp` is the first member */
+}
+
+void tg__stream_settled(struct tg_stream *stream)
+{
+    if (stream->pending == NULL)
+        return;
+    tg_buffer_fini(&stream->pending->unsent);
+    tg_free(stream->pending);
+    stream->pending = NULL;
+}
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct tg_stream *stream = handle->data;
+    struct tg_stream *stream = stream_of(handle);
 
-    tg_buffer_fini(&stream->unsent);
+    tg__stream_settled(stream);
     if (stream->filter->destroy != NULL)
         stream->filter->destroy(stream->filter_state);
     if (stream->callbacks != NULL)
-        stream->callbacks->on_closed(stream->ctx);
+        stream->callbacks->on_closed(stream->tcp.data);
     tg_free(stream);
 }
 
@@ -47,7 +56,7 @@ static void lost(struct tg_stream *stream, int status)
  * wait for theirs. No buffer ends the row until the next turn, at no cost. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-    struct tg_stream *stream = handle->data;
+    struct tg_stream *stream = stream_of(handle);
 
     (void)suggested;
     if (stream->had_turn) {
@@ -60,7 +69,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
-    struct tg_stream *stream = handle->data;
+    struct tg_stream *stream = stream_of(handle);
 
     if (stream->closing || stream->ended || n == UV_ENOBUFS)
         return;
@@ -74,36 +83,31 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
         stream->filter->received(stream, (uint8_t *)buf->base, (size_t)n);
 }
 
+/* Not uv_shutdown, which goes through the loop once more to do the same. */
+static void send_fin_now(struct tg_stream *stream)
+{
+    uv_os_fd_t fd;
+
+    /* Fails only when there is no connection any more, which the read side reports. */
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0)
+        (void)shutdown(fd, SHUT_WR);
+}
+
 static void on_write(uv_write_t *request, int status)
 {
-    struct tg_stream *stream = request->handle->data;
+    struct tg_stream *stream = stream_of(request->handle);
 
     stream->writing = false;
-    tg_buffer_fini(&stream->unsent);
-    if (status < 0)
+    tg__stream_settled(stream);
+    if (status < 0) {
         lost(stream, status);
-    else if (!stream->closing)
-        stream->filter->sent(stream);
-}
-
-static void on_shutdown(uv_shutdown_t *request, int status)
-{
-    struct tg_stream *stream = request->handle->data;
-
-    if (status < 0)
-        lost(stream, status);
-}
-
-static void on_connect(uv_connect_t *request, int status)
-{
-    struct tg_stream *stream = request->handle->data;
-
+        return;
+    }
     if (stream->closing)
         return;
-    if (status < 0)
-        stream->on_connected(stream->connected_ctx, TG_ERR_SYS, uv_strerror(status));
-    else
-        stream->on_connected(stream->connected_ctx, TG_ERR_OK, "connected");
+    if (stream->fin_waits)
+        send_fin_now(stream);
+    stream->filter->sent(stream);
 }
 
 static void plain_ended(struct tg_stream *stream)
@@ -128,14 +132,13 @@ static const struct tg_filter plain = {
     .shutdown = tg__stream_send_fin,
 };
 
-static struct tg_stream *stream_new(struct tg_net *net)
+struct tg_stream *tg__stream_new(struct tg_net *net)
 {
     struct tg_stream *stream = tg_calloc(1, sizeof *stream);
 
     if (stream == NULL)
         return NULL;
     (void)uv_tcp_init(net->loop, &stream->tcp); /* opens no socket yet and so cannot fail */
-    stream->tcp.data = stream;
     stream->net = net;
     stream->filter = &plain;
     return stream;
@@ -149,7 +152,7 @@ static size_t held(const struct tg_stream *stream)
 void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len)
 {
     if (!stream->closing && !stream->ended)
-        stream->callbacks->on_read(stream->ctx, data, len);
+        stream->callbacks->on_read(stream->tcp.data, data, len);
 }
 
 void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why)
@@ -160,30 +163,36 @@ void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why)
     stream->ended = true;
     stream->lost = err != TG_ERR_OK;
     if (stream->callbacks != NULL)
-        stream->callbacks->on_end(stream->ctx, err, why);
+        stream->callbacks->on_end(stream->tcp.data, err, why);
 }
 
 void tg__stream_written(struct tg_stream *stream)
 {
     if (!stream->closing && stream->callbacks->on_written != NULL)
-        stream->callbacks->on_written(stream->ctx);
+        stream->callbacks->on_written(stream->tcp.data);
 }
 
 enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
 {
-    /* Not uv_buf_init, which cuts the length to 32 bits. */
-    uv_buf_t buf = {.base = (char *)tg_buffer_head(bytes), .len = bytes->len};
-    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
-    if (n > 0)
-        tg_buffer_consume(bytes, (size_t)n, SIZE_MAX);
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0) {
+        ssize_t n = send(fd, tg_buffer_head(bytes), bytes->len, MSG_NOSIGNAL);
+        if (n > 0)
+            tg_buffer_consume(bytes, (size_t)n, SIZE_MAX);
+    }
     if (bytes->len == 0)
         return TG_ERR_OK;
-    stream->unsent = *bytes;
+    struct tg_pending *pending = tg_calloc(1, sizeof *pending);
+    if (pending == NULL)
+        return TG_ERR_NOMEM;
+    stream->pending = pending;
+    pending->unsent = *bytes;
     *bytes = TG_BUFFER_INIT;
-    buf.base = (char *)tg_buffer_head(&stream->unsent);
-    buf.len = stream->unsent.len;
-    if (uv_write(&stream->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
-        tg_buffer_fini(&stream->unsent);
+    /* Not uv_buf_init, which cuts the length to 32 bits. */
+    uv_buf_t buf = {.base = (char *)tg_buffer_head(&pending->unsent), .len = pending->unsent.len};
+    if (uv_write(&pending->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
+        tg__stream_settled(stream);
         return TG_ERR_SYS;
     }
     stream->writing = true;
@@ -192,14 +201,16 @@ enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
 
 void tg__stream_send_fin(struct tg_stream *stream)
 {
-    /* Fails only when there is no connection any more, which the read side reports. */
-    (void)uv_shutdown(&stream->shutdown_request, (uv_stream_t *)&stream->tcp, on_shutdown);
+    if (stream->writing)
+        stream->fin_waits = true;
+    else
+        send_fin_now(stream);
 }
 
 enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
                                 const struct tg_filter *filter, void *filter_state)
 {
-    struct tg_stream *stream = stream_new(net);
+    struct tg_stream *stream = tg__stream_new(net);
 
     if (stream == NULL) {
         filter->destroy(filter_state);
@@ -213,7 +224,7 @@ enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
 
 enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
 {
-    struct tg_stream *stream = stream_new(net);
+    struct tg_stream *stream = tg__stream_new(net);
 
     if (stream == NULL) {
         close(fd);
@@ -224,59 +235,15 @@ enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
         tg_stream_close(stream);
         return TG_ERR_SYS;
     }
-    /* A peer that is gone already shows when reading; a Unix socket knows neither. */
-    (void)uv_tcp_nodelay(&stream->tcp, 1);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
     *out = stream;
     return TG_ERR_OK;
-}
-
-struct tg_address tg__address_from(const struct sockaddr_storage *address)
-{
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-        return tg_address_v4((const uint8_t *)&v4->sin_addr, ntohs(v4->sin_port));
-    }
-    if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
-        return tg_address_v6(v6->sin6_addr.s6_addr, ntohs(v6->sin6_port));
-    }
-    if (address->ss_family == AF_UNIX)
-        return (struct tg_address){.kind = TG_ADDRESS_UNIX};
-    return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
 }
 
 void tg_stream_bind(struct tg_stream *stream, const struct tg_stream_callbacks *callbacks,
                     void *ctx)
 {
     stream->callbacks = callbacks;
-    stream->ctx = ctx;
-}
-
-enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net, const char *host,
-                              uint16_t port, tg_stream_connected_fn fn, void *ctx,
-                              struct tg_error *error)
-{
-    struct sockaddr_storage address;
-
-    if (uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)&address) != 0 &&
-        uv_ip6_addr(host, port, (struct sockaddr_in6 *)(void *)&address) != 0)
-        return tg_error_set(error, TG_ERR_INVALID, "\"%s\" is not an IP address", host);
-    struct tg_stream *stream = stream_new(net);
-    if (stream == NULL)
-        return tg_error_set(error, TG_ERR_NOMEM, "cannot connect to %s: out of memory", host);
-    stream->on_connected = fn;
-    stream->connected_ctx = ctx;
-    int status = uv_tcp_connect(&stream->request.connect, &stream->tcp,
-                                (const struct sockaddr *)(const void *)&address, on_connect);
-    if (status != 0) {
-        tg_stream_close(stream);
-        return tg_error_set(error, TG_ERR_SYS, "cannot connect to %s port %u: %s", host,
-                            (unsigned)port, uv_strerror(status));
-    }
-    (void)uv_tcp_nodelay(&stream->tcp, 1);
-    *out = stream;
-    return TG_ERR_OK;
+    stream->tcp.data = ctx;
 }
 
 enum tg_err tg_stream_read_start(struct tg_stream *stream)
@@ -322,7 +289,10 @@ bool tg_stream_is_writing(const struct tg_stream *stream)
 
 size_t tg_stream_unwritten(const struct tg_stream *stream)
 {
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp) + held(stream);
+    size_t queued =
+        stream->writing ? uv_stream_get_write_queue_size((const uv_stream_t *)&stream->tcp) : 0;
+
+    return queued + held(stream);
 }
 
 void tg_stream_shutdown(struct tg_stream *stream)
@@ -355,23 +325,4 @@ void tg_stream_close(struct tg_stream *stream)
     if (stream->writing)
         give_up_unsent(stream);
     uv_close((uv_handle_t *)&stream->tcp, on_handle_closed);
-}
-
-struct tg_address tg_stream_peer(const struct tg_stream *stream)
-{
-    struct sockaddr_storage address;
-    int len = (int)sizeof address;
-
-    if (stream->filter->peer != NULL)
-        return stream->filter->peer(stream);
-    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0)
-        return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
-    return tg__address_from(&address);
-}
-
-void tg_stream_peer_address(const struct tg_stream *stream, char out[TG_ADDRESS_SIZE])
-{
-    struct tg_address peer = tg_stream_peer(stream);
-
-    tg_address_format(&peer, out);
 }

@@ -209,6 +209,20 @@ static void tls_destroy(void *state)
     tg_free(tls);
 }
 
+/* Why the certificate that the peer gave counts as none, in a word; NULL: it gave none, or a good one. */
+static const char *certificate_error(const struct tg_tls *tls)
+{
+    uint32_t flags = mbedtls_ssl_get_verify_result(&tls->ssl);
+
+    if (mbedtls_ssl_get_peer_cert(&tls->ssl) == NULL || flags == 0)
+        return NULL;
+    if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
+        return "not_trusted"; /* then its dates mean nothing */
+    if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0)
+        return "expired";
+    return (flags & MBEDTLS_X509_BADCERT_FUTURE) != 0 ? "not_yet_valid" : "invalid";
+}
+
 static enum tg_err tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
 {
     const struct tg_tls *tls = stream->filter_state;
@@ -221,6 +235,9 @@ static enum tg_err tls_describe(const struct tg_stream *stream, struct tg_buffer
     tg_json_member_str(&w, "cipher", cipher);
     if (tls->server_name != NULL)
         tg_json_member_str(&w, "server_name", tls->server_name);
+    const char *error = certificate_error(tls);
+    if (error != NULL)
+        tg_json_member_str(&w, "client_certificate_error", error);
     tg_json_end_object(&w);
     return tg_json_writer_failed(&w) ? TG_ERR_NOMEM : TG_ERR_OK;
 }

@@ -35,7 +35,7 @@ bool tg_stream_has_tls(const struct tg_stream *stream);
 /* TLS was started and its handshake is not over, or has failed. */
 bool tg_stream_is_handshaking(const struct tg_stream *stream);
 
-/* Both append JSON, after the handshake. { version, cipher, server_name }: */
+/* Both append JSON, after the handshake. { version, cipher, server_name, client_certificate_error }: */
 TG_MUST enum tg_err tg_stream_tls_describe(const struct tg_stream *stream, struct tg_buffer *out);
 /* What the peer's certificate says, or nothing when it gave none that could be verified:
  * { subject, subject_cn, issuer, serial, sans = { dns, email, uri, ip }, fingerprint_sha256, not_before,

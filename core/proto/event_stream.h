@@ -12,7 +12,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "proto/line_splitter.h"
+#include "base/line_splitter.h"
 
 /* Zero-initialise, then init. */
 struct tg_event_stream {

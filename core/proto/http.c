@@ -21,6 +21,8 @@
 /* A chunk of one byte costs six on the wire; whoever sends more than this many is stalling. */
 #define BODY_OVERHEAD 8
 
+#define TEXT_KEPT 4096 /* bytes, from one message to the next */
+
 struct parser {
     struct tg_http message; /* first: it is what others hold */
     llhttp_t llhttp;
@@ -28,8 +30,8 @@ struct parser {
 
 static bool is_token_char(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL);
 }
 
 static int on_url(llhttp_t *parser, const char *at, size_t len)
@@ -263,6 +265,16 @@ static size_t feed_body(struct tg_http *http, const char *data, size_t len)
     return run_parser(http, data, len);
 }
 
+static void start(struct parser *parser)
+{
+    struct tg_http *http = &parser->message;
+
+    llhttp_init(&parser->llhttp, http->kind == TG_HTTP_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE,
+                &settings);
+    parser->llhttp.data = http;
+    http->status = TG_HTTP_MORE;
+}
+
 enum tg_err tg_http_create(struct tg_http **out, enum tg_http_kind kind, size_t head_max,
                            size_t body_max)
 {
@@ -271,14 +283,26 @@ enum tg_err tg_http_create(struct tg_http **out, enum tg_http_kind kind, size_t 
     if (parser == NULL)
         return TG_ERR_NOMEM;
     struct tg_http *http = &parser->message;
-    llhttp_init(&parser->llhttp, kind == TG_HTTP_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
-    parser->llhttp.data = http;
     http->kind = kind;
     http->head_max = head_max;
     http->body_max = body_max;
-    http->status = TG_HTTP_MORE;
+    start(parser);
     *out = http;
     return TG_ERR_OK;
+}
+
+void tg_http_reset(struct tg_http *http)
+{
+    struct parser *parser = (struct parser *)http;
+    struct tg_buffer text = http->text;
+
+    if (text.capacity > TEXT_KEPT)
+        tg_buffer_fini(&text);
+    tg_buffer_clear(&text);
+    tg_buffer_fini(&http->body);
+    *http = (struct tg_http){
+        .kind = http->kind, .head_max = http->head_max, .body_max = http->body_max, .text = text};
+    start(parser);
 }
 
 void tg_http_destroy(struct tg_http *http)

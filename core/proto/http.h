@@ -39,6 +39,8 @@ struct tg_http; /* opaque parser */
 TG_MUST enum tg_err tg_http_create(struct tg_http **out, enum tg_http_kind kind, size_t head_max,
                                    size_t body_max);
 void tg_http_destroy(struct tg_http *http); /* NULL is allowed */
+/* For another message: all is as tg_http_create left it, and some memory is kept for its texts. */
+void tg_http_reset(struct tg_http *http);
 
 /* Feeds bytes; *consumed says how many belong to this message (what follows an upgrade head is not
  * touched). May be called with any split of the input. After DONE or BAD nothing more is consumed. */
@@ -65,6 +67,8 @@ const struct tg_buffer *tg_http_body(const struct tg_http *http);
 size_t tg_http_header_count(const struct tg_http *http);
 struct tg_http_header tg_http_header_at(const struct tg_http *http, size_t index);
 
+/* Index of the first header of that lower-case name from `index` on; tg_http_header_count: there is none. */
+size_t tg_http_next(const struct tg_http *http, const char *name, size_t index);
 /* First header of that lower-case name, or a text with data NULL. *count (may be NULL) gets how many. */
 struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, size_t *count);
 /* True when any header `name` has `token` in its comma-separated list, ignoring case (RFC 9110 §5.6.1). */

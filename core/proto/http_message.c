@@ -145,6 +145,33 @@ size_t tg_http_header_count(const struct tg_http *http)
     return http->header_count;
 }
 
+/* A handshake asks for a dozen names, so this looks at lengths before it looks at texts. */
+size_t tg_http_next(const struct tg_http *http, const char *name, size_t index)
+{
+    size_t len = strlen(name);
+
+    for (; index < http->header_count; index++) {
+        const struct tg__http_span *span = &http->headers[index].name;
+        if (span->len == len && memcmp(tg__http_text_of(http, *span).data, name, len) == 0)
+            break;
+    }
+    return index;
+}
+
+struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, size_t *count)
+{
+    size_t first = tg_http_next(http, name, 0);
+    size_t seen = 0;
+
+    for (size_t i = first; count != NULL && i < http->header_count;
+         i = tg_http_next(http, name, i + 1))
+        seen++;
+    if (count != NULL)
+        *count = seen;
+    return first < http->header_count ? tg__http_text_of(http, http->headers[first].value)
+                                      : (struct tg_http_text){NULL, 0};
+}
+
 struct tg_http_header tg_http_header_at(const struct tg_http *http, size_t index)
 {
     const struct tg__http_header *header = &http->headers[index];

@@ -13,11 +13,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static bool name_is(struct tg_http_text name, const char *expected)
-{
-    return name.len == strlen(expected) && memcmp(name.data, expected, name.len) == 0;
-}
-
 /* Where the item at `at` ends: at a comma outside of quotes (RFC 9110 §5.6.4), or at the end. */
 static size_t item_end(struct tg_http_text value, size_t at)
 {
@@ -56,21 +51,6 @@ static int hex_value(char c)
     return -1;
 }
 
-struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, size_t *count)
-{
-    struct tg_http_text found = {NULL, 0};
-    size_t seen = 0;
-
-    for (size_t i = 0; i < tg_http_header_count(http); i++) {
-        struct tg_http_header header = tg_http_header_at(http, i);
-        if (name_is(header.name, name) && seen++ == 0)
-            found = header.value;
-    }
-    if (count != NULL)
-        *count = seen;
-    return found;
-}
-
 bool tg_http_has_token(const struct tg_http *http, const char *name, const char *token)
 {
     uint64_t cursor = 0;
@@ -90,10 +70,9 @@ bool tg_http_next_item(const struct tg_http *http, const char *name, uint64_t *c
     size_t index = (size_t)(*cursor >> 32);
     size_t at = (size_t)(*cursor & UINT32_MAX);
 
-    for (; index < tg_http_header_count(http); index++, at = 0) {
+    for (; (index = tg_http_next(http, name, index)) < tg_http_header_count(http);
+         index++, at = 0) {
         struct tg_http_header header = tg_http_header_at(http, index);
-        if (!name_is(header.name, name))
-            continue;
         while (at < header.value.len) {
             size_t end = item_end(header.value, at);
             *item = trimmed(header.value.data + at, end - at);

@@ -149,7 +149,7 @@ static enum tg_jwt_code read_header(struct tg_jwt *jwt, const struct tg_jwt_rule
     return TG_JWT_OK_CODE;
 }
 
-/* Finds the two dots; the parts are not empty. */
+/* Finds the two dots; the parts are not empty, but for the last: what it lacks is told by its own code. */
 static bool split(struct tg_jwt *jwt, size_t len)
 {
     const char *end = jwt->text + len;
@@ -160,7 +160,7 @@ static bool split(struct tg_jwt *jwt, size_t len)
     jwt->signed_len = (size_t)(second - jwt->text);
     jwt->claims_at = (size_t)(first + 1 - jwt->text);
     jwt->claims_len = (size_t)(second - (first + 1));
-    return first > jwt->text && jwt->claims_len > 0 && second + 1 < end;
+    return first > jwt->text && jwt->claims_len > 0;
 }
 
 enum tg_jwt_code tg_jwt_open(struct tg_jwt *jwt, const char *text, size_t len,
@@ -173,16 +173,19 @@ enum tg_jwt_code tg_jwt_open(struct tg_jwt *jwt, const char *text, size_t len,
         return refuse(why, TG_JWT_MALFORMED_CODE,
                       "this is no signed token: three parts with dots between them expected");
     enum tg_err err = tg_base64url_decode(text, jwt->claims_at - 1, &jwt->header);
-    if (err == TG_ERR_OK)
-        err = tg_base64url_decode(text + jwt->signed_len + 1, len - jwt->signed_len - 1,
-                                  &jwt->signature);
+    size_t signature_len = len - jwt->signed_len - 1;
+    if (err == TG_ERR_OK && signature_len > 0)
+        err = tg_base64url_decode(text + jwt->signed_len + 1, signature_len, &jwt->signature);
     if (err == TG_ERR_OK)
         err = tg_base64url_decode(text + jwt->claims_at, jwt->claims_len, &jwt->claims);
     if (err == TG_ERR_NOMEM)
         return refuse(why, TG_JWT_UNAVAILABLE_CODE, "out of memory");
     if (err != TG_ERR_OK)
         return refuse(why, TG_JWT_MALFORMED_CODE, "a part of the token is no base64url");
-    return read_header(jwt, rules, why);
+    enum tg_jwt_code code = read_header(jwt, rules, why);
+    if (code == TG_JWT_OK_CODE && signature_len == 0)
+        return refuse(why, TG_JWT_SIGNATURE_CODE, "the token is not signed");
+    return code;
 }
 
 void tg_jwt_fini(struct tg_jwt *jwt)

@@ -141,12 +141,25 @@ enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,
     if (subprotocol != NULL && !fits_line(subprotocol))
         return TG_ERR_INVALID;
     tg_upgrade_accept_key(key.data, key.len, accept);
-    return tg_buffer_printf(out,
-                            "HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_LINES
-                            "Sec-WebSocket-Accept: %s\r\n%s%s%s%s\r\n",
-                            accept, subprotocol == NULL ? "" : "Sec-WebSocket-Protocol: ",
+    /* In pieces, not with printf: that was a sixth of all the instructions of a handshake. */
+    const char *pieces[] = {"HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_LINES
+                            "Sec-WebSocket-Accept: ",
+                            accept,
+                            subprotocol == NULL ? "" : "\r\nSec-WebSocket-Protocol: ",
                             subprotocol == NULL ? "" : subprotocol,
-                            subprotocol == NULL ? "" : "\r\n", extra == NULL ? "" : extra);
+                            "\r\n",
+                            extra == NULL ? "" : extra,
+                            "\r\n"};
+    size_t count = sizeof pieces / sizeof pieces[0];
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += strlen(pieces[i]);
+    if (tg_buffer_reserve(out, len) == NULL)
+        return TG_ERR_NOMEM;
+    enum tg_err err = TG_ERR_OK;
+    for (size_t i = 0; err == TG_ERR_OK && i < count; i++)
+        err = tg_buffer_append_str(out, pieces[i]);
+    return err;
 }
 
 void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEPT_SIZE])

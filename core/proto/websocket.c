@@ -347,9 +347,26 @@ enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *cons
     return TG_ERR_OK;
 }
 
+bool tg_ws_is_at_rest(const struct tg_ws *ws)
+{
+    return ws->head_len == 0 && !ws->in_payload && ws->kind == TG_WS_CONTINUATION &&
+           ws->message.capacity == 0 && ws->loan == NULL && ws->codec == NULL && !ws->paused &&
+           !ws->closed && ws->err == TG_ERR_OK;
+}
+
+void tg_ws_take_over(struct tg_ws *ws, void *ctx)
+{
+    ws->ctx = ctx;
+}
+
 size_t tg_ws_held(const struct tg_ws *ws)
 {
     return (ws->loan == NULL ? 0 : LOAN_BYTES) + ws->message.capacity + tg__ws_codec_held(ws);
+}
+
+bool tg_ws_is_midway(const struct tg_ws *ws)
+{
+    return ws->loan != NULL || ws->message.capacity > 0;
 }
 
 const char *tg_ws_library_version(void)

@@ -62,9 +62,17 @@ struct tg_ws_fault {
 TG_MUST enum tg_err tg_ws_feed(struct tg_ws *ws, uint8_t *data, size_t len, size_t *consumed,
                                struct tg_ws_fault *fault);
 
+/* It remembers nothing: it stands at a frame boundary outside of a message, and no compression was agreed
+ * on. One made anew would do the same. */
+bool tg_ws_is_at_rest(const struct tg_ws *ws);
+/* One at rest goes on with another ctx. */
+void tg_ws_take_over(struct tg_ws *ws, void *ctx);
+
 /* Bytes of memory that this decoder holds now, the struct itself not counted: for tests and
  * accounting. 0 when idle at a frame boundary, unless a compression window is kept (takeover). */
 size_t tg_ws_held(const struct tg_ws *ws);
+/* A message or a frame has begun and is not complete, and memory is held for it. */
+bool tg_ws_is_midway(const struct tg_ws *ws);
 
 /* permessage-deflate as the handshake agreed on it: RSV1 is understood from now on. Before the first
  * tg_ws_feed. Messages then count towards message_max by their inflated size, while they inflate.

@@ -20,6 +20,20 @@ bool tg__ws_take_message(struct tg_ws *ws)
     return true;
 }
 
+/* Room for what is known to come, but no more than four times what is there: a header's word alone takes no
+ * memory. Doubling copied each byte of 1 MiB once more on average. */
+static bool make_room(struct tg_ws *ws, size_t len)
+{
+    struct tg_buffer *message = &ws->message;
+    size_t needed = message->len + len;
+    if (message->capacity >= needed)
+        return true;
+    uint64_t wanted = needed + ws->payload_left;
+    if (wanted > (uint64_t)needed * 4)
+        wanted = (uint64_t)needed * 4;
+    return tg_buffer_reserve(message, (size_t)wanted - message->len) != NULL;
+}
+
 /* Some of the payload of a data frame, unmasked. */
 bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len)
 {
@@ -27,7 +41,7 @@ bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len)
         return tg__ws_inflate(ws, data, len);
     if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, data, len))
         return tg__ws_fail_utf8(ws);
-    if (tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
+    if (!make_room(ws, len) || tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
         return tg__ws_fail_memory(ws);
     return true;
 }

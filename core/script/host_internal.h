@@ -11,11 +11,12 @@
 struct tg_host {
     struct tg_script_env env;
     struct tg_host_options options;
-    struct tg_generation *current;  /* owned; NULL before the first commit */
-    struct tg_generation *prepared; /* owned; NULL when none */
-    struct tg_list draining;        /* tg_generation.node; owned */
-    struct tg_map hook_calls;       /* connection serial -> tg_call under way (kind HOOK) */
-    struct tg_map migrations;       /* connection serial -> struct migration; owned by migrate.c */
+    struct tg_generation *current;       /* owned; NULL before the first commit */
+    struct tg_generation *prepared;      /* owned; NULL when none */
+    struct tg_list draining;             /* tg_generation.node; owned */
+    struct tg_map hook_calls;            /* connection serial -> tg_call that waits (kind HOOK) */
+    struct tg_hook_beginning *beginning; /* hooks.c: calls that begin now, the innermost first */
+    struct tg_map migrations;   /* connection serial -> struct migration; owned by migrate.c */
     struct tg_map remote_waits; /* ticket -> tg_call suspended in tide.send / close / close_user */
     uint64_t next_ticket;
     struct tg_timer reap_timer; /* the next look at those that drain */

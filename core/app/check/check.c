@@ -111,7 +111,8 @@ static int check_on_budget(const struct tg_config *config, const struct tg_check
                 .memory_max = config->script_memory,
                 .options = options,
                 .option_count = config->options_count,
-                .server = tg_layers_script_server(config)},
+                .server = tg_layers_script_server(config),
+                .programs = tg_layers_script_programs(config)},
         .has_origins = config->allowed_origins.count > 0,
         .json = tg_json_writer_on(&out),
     };

@@ -17,6 +17,7 @@ struct tg_hub_options tg_layers_hub_options(const struct tg_config *config, size
         .ping_interval_ms = config->ping_interval_ms,
         .pong_timeout_ms = config->pong_timeout_ms,
         .close_timeout_ms = config->close_timeout_ms,
+        .message_timeout_ms = config->message_timeout_ms,
         .outbox_timeout_ms = config->outbox_timeout_ms,
         .expiry_notice_ms = config->expiry_notice_ms,
         .prepare_retry_ms = config->prepare_retry_ms,
@@ -132,6 +133,11 @@ struct tg_script_server tg_layers_script_server(const struct tg_config *config)
     };
 }
 
+struct tg_script_programs tg_layers_script_programs(const struct tg_config *config)
+{
+    return (struct tg_script_programs){.allowed = texts_of(&config->agents_processes)};
+}
+
 struct tg_host_options tg_layers_host_options(const struct tg_config *config)
 {
     return (struct tg_host_options){
@@ -140,6 +146,7 @@ struct tg_host_options tg_layers_host_options(const struct tg_config *config)
                 .wall_budget_ms = config->script_wall_budget_ms,
                 .memory_max = config->script_memory,
                 .server = tg_layers_script_server(config),
+                .programs = tg_layers_script_programs(config),
                 .http_defaults =
                     {
                         .timeout_ms = config->http_timeout_ms,

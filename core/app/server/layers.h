@@ -48,6 +48,7 @@ struct tg_http_client_options tg_layers_http_options(const struct tg_config *con
 struct tg_host_options tg_layers_host_options(const struct tg_config *config);
 /* Texts are borrowed from config. */
 struct tg_script_server tg_layers_script_server(const struct tg_config *config);
+struct tg_script_programs tg_layers_script_programs(const struct tg_config *config);
 
 /* What a connection asks goes to the scripts or to the runs; what a run asks, to the scripts. */
 void tg_layers_connect(struct tg_layers *layers);

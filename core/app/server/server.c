@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/stopwatch.h"
 
 /* How long workers may take, after the last close deadline, to notice that all is over. */
 #define STOP_MARGIN_MS 1000
@@ -265,6 +266,7 @@ static enum tg_err create_reload(struct tg_server *server)
         .options = server->script_options,
         .option_count = config->options_count,
         .server = tg_layers_script_server(config),
+        .programs = tg_layers_script_programs(config),
     };
     err = tg_reload_create(&server->reload, config->policy, &server->probe, &workers);
     if (err == TG_ERR_OK && config->watch)
@@ -294,6 +296,7 @@ enum tg_err tg_server_create(struct tg_server **out, const struct tg_config *con
                              struct tg_error *error)
 {
     struct tg_server *server = tg_xcalloc(1, sizeof *server);
+    tg_stopwatch_calibrate();
     server->config = config;
     server->started_ms = tg_clock_monotonic_ms();
     server->worker_count = (size_t)config->workers;

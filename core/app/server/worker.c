@@ -13,7 +13,9 @@
 #include "app/task.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "client/ws_client.h"
 #include "net/http_client.h"
+#include "net/process.h"
 #include "net/tls_config.h"
 #include "script/call/budget.h"
 
@@ -57,6 +59,8 @@ static struct tg_host_options host_options(struct tg_worker *worker)
     host.env.kv = worker->options.kv;
     host.env.passes = worker->options.passes;
     host.env.http = worker->http;
+    host.env.websockets = worker->websockets;
+    host.env.processes = worker->processes;
     host.env.meter = worker->meter;
     host.env.options = worker->options.script_options;
     host.env.option_count = worker->options.script_option_count;
@@ -72,6 +76,7 @@ static enum tg_err create_layers(struct tg_worker *worker)
     struct tg_runs_options runs = tg_layers_runs_options(worker->options.config);
     runs.quota = worker->options.quota;
     struct tg_http_client_options http = tg_layers_http_options(worker->options.config);
+    struct tg_processes_options processes = {.worker = worker->options.index + 1};
     enum tg_err err = tg_net_create(&worker->net, &worker->loop);
     if (err == TG_ERR_OK)
         err = tg_timers_create(&worker->timers, &worker->loop);
@@ -83,6 +88,10 @@ static enum tg_err create_layers(struct tg_worker *worker)
         err = tg_runs_create(&worker->runs, &runs, worker->hub);
     if (err == TG_ERR_OK)
         err = tg_http_client_create(&worker->http, &worker->loop, worker->timers, &http);
+    if (err == TG_ERR_OK)
+        err = tg_ws_client_create(&worker->websockets, worker->net, worker->timers, &http);
+    if (err == TG_ERR_OK)
+        err = tg_processes_create(&worker->processes, &worker->loop, &processes);
     return err;
 }
 
@@ -145,6 +154,8 @@ static void tear_down(struct tg_worker *worker)
 {
     tg_host_destroy(worker->host);
     tg_http_client_destroy(worker->http);
+    tg_ws_client_destroy(worker->websockets);
+    tg_processes_destroy(worker->processes);
     tg_runs_destroy(worker->runs);
     tg_hub_destroy(worker->hub);
     tg_timers_destroy(worker->timers);
@@ -306,6 +317,7 @@ static void do_stop(void *receiver, void *arg, bool lost)
     tg__worker_stop_listening(worker);
     tg_runs_end_all(worker->runs, "draining", "the server is shutting down");
     tg_hub_drop_all(worker->hub);
+    tg_processes_stop(worker->processes);
     /* What is left are closing streams, which keep the loop alive until they are gone. */
     uv_walk(&worker->loop, on_end_of_thread, NULL);
 }

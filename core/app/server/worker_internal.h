@@ -27,15 +27,17 @@ struct tg_worker {
     struct tg_mailbox *mailbox;
     struct tg_hub *hub;
     struct tg_runs *runs;
-    struct tg_http_client *http;    /* what scripts fetch with */
-    struct tg_host *host;           /* created on the thread */
-    struct tg_layers layers;        /* the three above */
-    struct tg_meter *meter;         /* created on the thread */
-    int *fds;                       /* owned until listening */
-    bool *tls_fds;                  /* owned; as options.tls_fds */
-    struct tg_tls_config *tls;      /* counted; for new connections; NULL: none */
-    struct tg_listener **listeners; /* owned; fd_count of them, NULL before listening */
-    struct tg_worker *const *peers; /* borrowed */
+    struct tg_http_client *http;     /* what scripts fetch with */
+    struct tg_ws_client *websockets; /* what they open elsewhere */
+    struct tg_processes *processes;  /* where their agents' processes come from */
+    struct tg_host *host;            /* created on the thread */
+    struct tg_layers layers;         /* the three above */
+    struct tg_meter *meter;          /* created on the thread */
+    int *fds;                        /* owned until listening */
+    bool *tls_fds;                   /* owned; as options.tls_fds */
+    struct tg_tls_config *tls;       /* counted; for new connections; NULL: none */
+    struct tg_listener **listeners;  /* owned; fd_count of them, NULL before listening */
+    struct tg_worker *const *peers;  /* borrowed */
     size_t peer_count;
     struct tg_log_gate accept_gate;
     bool started; /* the thread runs, or has run */

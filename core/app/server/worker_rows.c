@@ -47,15 +47,15 @@ static void write_head(struct tg_json_writer *w, const struct tg_conn *conn)
 static void write_transitions(struct tg_json_writer *w, const struct tg_conn *conn)
 {
     const struct tg_lifecycle *lifecycle = tg_conn_lifecycle(conn);
-    const struct tg_transition *move;
+    struct tg_transition move;
     tg_json_key(w, "transitions");
     tg_json_begin_array(w);
-    for (size_t i = 0; (move = tg_lifecycle_transition(lifecycle, i)) != NULL; i++) {
+    for (size_t i = 0; tg_lifecycle_transition(lifecycle, i, &move); i++) {
         tg_json_begin_object(w);
-        tg_json_member_str(w, "from", tg_state_names[move->from]);
-        tg_json_member_str(w, "to", tg_state_names[move->to]);
-        tg_json_member_time(w, "at", move->at_ms);
-        tg_json_member_str(w, "reason", move->reason);
+        tg_json_member_str(w, "from", tg_state_names[move.from]);
+        tg_json_member_str(w, "to", tg_state_names[move.to]);
+        tg_json_member_time(w, "at", move.at_ms);
+        tg_json_member_str(w, "reason", move.reason);
         tg_json_end_object(w);
     }
     tg_json_end_array(w);
@@ -81,7 +81,7 @@ static void write_detail(struct tg_json_writer *w, const struct tg_conn *conn)
     struct tg_conn_stats stats = tg_conn_stats(conn);
     const struct tg_request *request = tg_conn_request(conn);
     /* The path without its query: queries carry tokens. */
-    tg_json_member_str(w, "path", request == NULL ? NULL : request->path);
+    tg_json_member_str(w, "path", request == NULL ? NULL : tg_request_path(request));
     tg_json_member_uint(w, "messages_in", stats.messages_in);
     tg_json_member_uint(w, "messages_out", stats.messages_out);
     tg_json_member_uint(w, "inbox_messages", stats.inbox_messages);

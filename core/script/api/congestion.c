@@ -51,15 +51,17 @@ static void cancel_wait(struct tg_call *call, void *ud)
 static struct tg_call *waiting_call(lua_State *L, const struct tg_conn *conn)
 {
     struct tg_call *call = tg_call_current(L);
-    if (call == NULL || call->cancelled || !tg_conn_is_congested(conn) ||
-        call->conn_serial != tg_conn_get_id(conn)->serial || !tg_coroutine_reaches(L, call->co))
+    if (call == NULL || call->cancelled || call->conn_serial != tg_conn_get_id(conn)->serial ||
+        !tg_coroutine_reaches(L, call->co))
         return NULL;
     return call;
 }
 
 int tg_api_return_sent(struct lua_State *L, struct tg_conn *conn, enum tg_err err)
 {
-    struct tg_call *call = err == TG_ERR_OK && conn != NULL ? waiting_call(L, conn) : NULL;
+    if (err != TG_ERR_OK || conn == NULL || !tg_conn_is_congested(conn))
+        return tg_api_push_result(L, err);
+    struct tg_call *call = waiting_call(L, conn);
     if (call == NULL)
         return tg_api_push_result(L, err);
     struct room_wait *wait = tg_calloc(1, sizeof *wait);

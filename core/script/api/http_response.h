@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/line_splitter.h"
 #include "net/http_client.h"
 #include "proto/event_stream.h"
-#include "proto/line_splitter.h"
 #include "script/call/call.h"
 
 struct lua_State;

@@ -7,11 +7,12 @@
 #include "base/json_reader.h"
 #include "script/api/json_marks.h"
 #include "script/hooks/view.h"
+#include "script/policy/generation.h"
 
 /* Kept between uses up to this size. */
 #define SCRATCH_KEEP_BYTES ((size_t)64 << 10)
 
-static char scratch_key;
+static char scratch_key; /* registry: what generation->json_scratch points to */
 
 static int l_scratch_gc(lua_State *L)
 {
@@ -25,6 +26,7 @@ void tg_lua_json_open_types(lua_State *L)
     lua_pushlightuserdata(L, &scratch_key);
     struct tg_buffer *scratch = lua_newuserdata(L, sizeof *scratch);
     *scratch = TG_BUFFER_INIT;
+    tg_generation_of(L)->json_scratch = scratch;
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, l_scratch_gc);
     lua_setfield(L, -2, "__gc");
@@ -34,10 +36,7 @@ void tg_lua_json_open_types(lua_State *L)
 
 struct tg_buffer *tg_lua_json_scratch(lua_State *L)
 {
-    lua_pushlightuserdata(L, &scratch_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    struct tg_buffer *scratch = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    struct tg_buffer *scratch = tg_generation_of(L)->json_scratch;
     if (scratch->capacity > SCRATCH_KEEP_BYTES)
         tg_buffer_fini(scratch);
     else

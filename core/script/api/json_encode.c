@@ -18,6 +18,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/json_number.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 #include "script/api/api.h"
 #include "script/api/json_marks.h"
@@ -28,10 +30,15 @@
 /* A list with at most this many slots may have any holes. */
 #define SPARSE_FREE 16
 #define TIME_CHECK_EVERY 256
+/* Asked of the buffer at a time. */
+#define ROOM ((size_t)256)
 
 struct encoder {
     lua_State *L;
     struct tg_buffer *out;
+    char *from; /* what is not committed to `out` yet */
+    char *at;   /* where the next byte goes; in `out`, as far as `end` */
+    char *end;
     size_t bytes_max; /* of out->len */
     struct tg_error *error;
     struct tg_path path;
@@ -50,17 +57,50 @@ static enum tg_err out_of_time(struct encoder *e)
     return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to write as JSON", e->path.root);
 }
 
-static enum tg_err put(struct encoder *e, const void *data, size_t len)
+static void commit(struct encoder *e)
 {
-    if (len > e->bytes_max || e->out->len > e->bytes_max - len)
+    if (e->at != e->from)
+        tg_buffer_commit(e->out, (size_t)(e->at - e->from));
+    e->from = e->at;
+}
+
+static enum tg_err make_room(struct encoder *e, size_t len)
+{
+    commit(e);
+    size_t left = e->bytes_max - e->out->len;
+    if (len > left)
         return tg_error_set(e->error, TG_ERR_LIMIT, "%s is larger than %zu bytes as JSON",
                             e->path.root, TG_LUA_JSON_MAX);
-    if (tg_buffer_append(e->out, data, len) != TG_ERR_OK)
+    size_t wanted = len > ROOM ? len : ROOM;
+    if (wanted > left)
+        wanted = left;
+    e->at = (char *)tg_buffer_reserve(e->out, wanted);
+    if (e->at == NULL) {
+        e->from = e->end = NULL;
         return tg_error_set(e->error, TG_ERR_NOMEM, "out of memory");
+    }
+    e->from = e->at;
+    e->end = e->at + wanted;
     return TG_ERR_OK;
 }
 
-static enum tg_err put_char(struct encoder *e, char c)
+/* Room for `len` bytes at e->at. */
+static inline enum tg_err need(struct encoder *e, size_t len)
+{
+    return (size_t)(e->end - e->at) >= len ? TG_ERR_OK : make_room(e, len);
+}
+
+static inline enum tg_err put(struct encoder *e, const void *data, size_t len)
+{
+    enum tg_err err = need(e, len);
+    if (err == TG_ERR_OK) {
+        memcpy(e->at, data, len);
+        e->at += len;
+    }
+    return err;
+}
+
+static inline enum tg_err put_char(struct encoder *e, char c)
 {
     return put(e, &c, 1);
 }
@@ -91,40 +131,44 @@ static enum tg_err put_escape(struct encoder *e, unsigned char c)
     return put(e, text, len);
 }
 
-static enum tg_err put_string(struct encoder *e, const char *text, size_t len)
+static enum tg_err put_any_string(struct encoder *e, const char *text, size_t len)
 {
     if (!tg_utf8_valid(text, len))
         return refuse(e, TG_ERR_INVALID, "is not UTF-8 text");
+    const char *end = text + len;
     enum tg_err err = put_char(e, '"');
-    size_t from = 0;
-    for (size_t i = 0; i < len && err == TG_ERR_OK; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        err = put(e, text + from, i - from);
+    while (err == TG_ERR_OK) {
+        const char *special = tg_json_skip_plain(text, end);
+        err = put(e, text, (size_t)(special - text));
+        if (special == end)
+            break;
         if (err == TG_ERR_OK)
-            err = put_escape(e, c);
-        from = i + 1;
+            err = put_escape(e, (unsigned char)*special);
+        text = special + 1;
     }
-    if (err == TG_ERR_OK)
-        err = put(e, text + from, len - from);
     return err == TG_ERR_OK ? put_char(e, '"') : err;
+}
+
+/* Checked and copied at once as long as it is plain, which keys and most values are to their end. */
+static enum tg_err put_string(struct encoder *e, const char *text, size_t len)
+{
+    enum tg_err err = need(e, len + 2);
+    if (err != TG_ERR_OK)
+        return err;
+    if (tg_json_copy_plain(e->at + 1, text, len) < len)
+        return put_any_string(e, text, len);
+    e->at[0] = '"';
+    e->at[len + 1] = '"';
+    e->at += len + 2;
+    return TG_ERR_OK;
 }
 
 static enum tg_err put_number(struct encoder *e, double number)
 {
-    char text[32];
-    int len;
     if (!isfinite(number))
         return refuse(e, TG_ERR_INVALID, "is not a finite number");
-    if (number == floor(number) && fabs(number) < 9007199254740992.0) {
-        len = snprintf(text, sizeof text, "%lld", (long long)number);
-    } else {
-        len = snprintf(text, sizeof text, "%.15g", number);
-        for (int digits = 16; digits <= 17 && strtod(text, NULL) != number; digits++)
-            len = snprintf(text, sizeof text, "%.*g", digits, number);
-    }
-    return put(e, text, (size_t)len);
+    char text[TG_JSON_NUMBER_SIZE];
+    return put(e, text, tg_json_write_number(text, number));
 }
 
 static enum tg_err put_key(struct encoder *e, int index)
@@ -145,26 +189,25 @@ static enum tg_err put_key(struct encoder *e, int index)
 
 static enum tg_err encode_value(struct encoder *e, int index);
 
-static enum tg_err encode_object(struct encoder *e, int index, bool any_key)
+/* The first key and its value are on top, if there is one. */
+static enum tg_err encode_object(struct encoder *e, int index, bool any_key, bool more)
 {
     lua_State *L = e->L;
+    int value = lua_gettop(L), key = value - 1;
     enum tg_err err = put_char(e, '{');
-    bool first = true;
-    lua_pushnil(L);
-    while (err == TG_ERR_OK && lua_next(L, index) != 0) {
-        int value = lua_gettop(L);
-        if (!any_key && lua_type(L, value - 1) == LUA_TNUMBER)
+    for (bool first = true; err == TG_ERR_OK && more; first = false) {
+        if (!any_key && lua_type(L, key) == LUA_TNUMBER)
             return refuse(e, TG_ERR_INVALID, "mixes list items and named fields");
-        e->path.keys[e->path.depth++] = value - 1;
+        e->path.keys[e->path.depth++] = key;
         if (!first)
             err = put_char(e, ',');
-        first = false;
         if (err == TG_ERR_OK)
-            err = put_key(e, value - 1);
+            err = put_key(e, key);
         if (err == TG_ERR_OK)
             err = encode_value(e, value);
         e->path.depth--;
-        lua_settop(L, value - 1);
+        lua_settop(L, key);
+        more = err == TG_ERR_OK && lua_next(L, index) != 0;
     }
     return err == TG_ERR_OK ? put_char(e, '}') : err;
 }
@@ -228,13 +271,16 @@ static enum tg_err encode_table(struct encoder *e, int index)
     if (tg_api_out_of_time(L))
         return out_of_time(e);
     enum tg_json_mark mark = tg_json_mark_of(L, index);
-    bool list = mark == TG_JSON_MARKED_ARRAY;
-    if (mark == TG_JSON_UNMARKED) {
-        lua_pushnil(L);
-        list = lua_next(L, index) != 0 && lua_type(L, -2) == LUA_TNUMBER;
+    lua_pushnil(L);
+    bool any = lua_next(L, index) != 0;
+    bool list = mark == TG_JSON_MARKED_ARRAY ||
+                (mark == TG_JSON_UNMARKED && any && lua_type(L, -2) == LUA_TNUMBER);
+    if (list) {
         lua_settop(L, top);
+        err = encode_array(e, index);
+    } else {
+        err = encode_object(e, index, mark == TG_JSON_MARKED_OBJECT, any);
     }
-    err = list ? encode_array(e, index) : encode_object(e, index, mark == TG_JSON_MARKED_OBJECT);
     lua_settop(L, top);
     return err;
 }
@@ -285,15 +331,24 @@ enum tg_err tg_lua_json_encode(lua_State *L, int index, const char *root, struct
                                struct tg_error *error)
 {
     size_t before = out->len;
-    struct encoder e = {.L = L, .out = out, .error = error, .path = {.root = root}};
+    struct encoder e;
+    e.L = L;
+    e.out = out;
+    e.from = e.at = e.end = NULL;
     e.bytes_max = before + TG_LUA_JSON_MAX;
+    e.error = error;
+    e.path.root = root;
+    e.path.depth = 0; /* its keys are set as the walk goes down */
+    e.visited = 0;
     luaL_checkstack(L, 4 * DEPTH_MAX + 10, "JSON");
     if (index < 0 && index > LUA_REGISTRYINDEX)
         index += lua_gettop(L) + 1;
     int top = lua_gettop(L);
     enum tg_err err = encode_value(&e, index);
     lua_settop(L, top);
-    if (err != TG_ERR_OK)
+    if (err == TG_ERR_OK)
+        commit(&e);
+    else
         out->len = before;
     return err;
 }

@@ -9,8 +9,9 @@
  * I1  The handler touches a state only between its begin and end: both run on the same thread, and the
  *     sequence turns even before end looks whether a hook must be taken off.
  * I2  A signal that comes late finds another sequence and does nothing.
- * I3  While nothing runs Lua for IDLE_MS, the watchdog sleeps without a timeout and begin wakes it. The
- *     two sides agree by sequentially consistent stores and loads of `sequence` and `asleep`.
+ * I3  While nothing runs Lua for IDLE_MS, the watchdog sleeps until begin wakes it: either it sees the sequence
+ *     or begin sees `asleep`. The full barriers that this takes are the watchdog's alone (membarrier), as
+ *     one in begin would double its price; where there are none it does not sleep.
  *
  * The budget counts the thread's CPU time, so that a worker which the system leaves waiting is not
  * taken for a script that computes. It is measured from the watchdog's first look at a resume, which
@@ -19,12 +20,15 @@
 #include "script/call/budget.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <lua.h>
 
@@ -37,6 +41,7 @@
 /* Of the thread's stack, below begin; some two hundred calls from C into Lua and back. */
 #define NESTING_BYTES_MAX ((uintptr_t)128 << 10)
 #define IDLE_MS 500
+#define membarrier(command) syscall(SYS_membarrier, command, 0, 0)
 #define NS_PER_MS UINT64_C(1000000)
 /* Standard signals do not pile up when several are sent before the first is handled. */
 #define BUDGET_SIGNAL SIGVTALRM
@@ -67,6 +72,7 @@ static struct {
     bool stop;
     struct tg_list meters; /* borrowed until tg_meter_destroy */
     _Atomic bool asleep;
+    bool may_sleep;
 } watchdog = {.lock = PTHREAD_MUTEX_INITIALIZER, .meters = {&watchdog.meters, &watchdog.meters}};
 
 /* The meter between begin and end on this thread. */
@@ -144,18 +150,16 @@ NOT_INSTRUMENTED static void on_signal(int number)
 static uint64_t cpu_now_ns(const struct tg_meter *meter)
 {
     struct timespec now;
-
     if (clock_gettime(meter->cpu_clock, &now) != 0)
         return 0;
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
 }
 
 /* True when the meter was in use since the last look. */
 static bool look_at(struct tg_meter *meter)
 {
-    uint64_t sequence = atomic_load_explicit(&meter->sequence, memory_order_seq_cst);
+    uint64_t sequence = atomic_load_explicit(&meter->sequence, memory_order_acquire);
     bool moved = sequence != meter->seen_sequence;
-
     if ((sequence & 1) == 0) {
         meter->seen_sequence = sequence;
         return moved;
@@ -193,19 +197,18 @@ static bool look_at_all(uint64_t *look_ms)
 static void wait_ms(uint64_t ms)
 {
     uint64_t due_ns = tg_clock_monotonic_ns() + ms * NS_PER_MS;
-    struct timespec due = {.tv_sec = (time_t)(due_ns / UINT64_C(1000000000)),
-                           .tv_nsec = (long)(due_ns % UINT64_C(1000000000))};
+    struct timespec due = {(time_t)(due_ns / (1000 * NS_PER_MS)),
+                           (long)(due_ns % (1000 * NS_PER_MS))};
 
     (void)pthread_cond_timedwait(&watchdog.changed, &watchdog.lock, &due);
 }
 
-/* Sleeps until a begin, unless one has slipped in between the last look and the announcement (I3). */
+/* Unless a begin has slipped in between the last look and the announcement (I3). */
 static void sleep_until_used(void)
 {
     uint64_t unused;
-
     atomic_store_explicit(&watchdog.asleep, true, memory_order_seq_cst);
-    if (look_at_all(&unused))
+    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0 || look_at_all(&unused))
         atomic_store_explicit(&watchdog.asleep, false, memory_order_seq_cst);
     while (atomic_load_explicit(&watchdog.asleep, memory_order_seq_cst) && !watchdog.stop)
         (void)pthread_cond_wait(&watchdog.changed, &watchdog.lock);
@@ -221,7 +224,7 @@ static void *watch(void *unused)
         uint64_t look_ms;
         if (look_at_all(&look_ms)) {
             used_ms = tg_clock_monotonic_ms();
-        } else if (tg_clock_monotonic_ms() - used_ms > IDLE_MS) {
+        } else if (watchdog.may_sleep && tg_clock_monotonic_ms() - used_ms > IDLE_MS) {
             sleep_until_used();
             used_ms = tg_clock_monotonic_ms();
         }
@@ -255,6 +258,7 @@ static int start_thread(void)
     (void)pthread_cond_init(&watchdog.changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     watchdog.stop = false;
+    watchdog.may_sleep = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
     /* The process's signals are for others. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -335,8 +339,9 @@ void tg_meter_begin(struct tg_meter *meter, struct lua_State *main_state)
     meter->state = main_state;
     meter->stack = (uintptr_t)__builtin_frame_address(0);
     running = meter;
-    atomic_store_explicit(&meter->sequence, sequence + 1, memory_order_seq_cst);
-    if (atomic_load_explicit(&watchdog.asleep, memory_order_seq_cst))
+    atomic_store_explicit(&meter->sequence, sequence + 1, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst); /* the processor's part is membarrier's: I3 */
+    if (atomic_load_explicit(&watchdog.asleep, memory_order_relaxed))
         wake_watchdog();
 }
 

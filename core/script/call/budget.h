@@ -2,7 +2,7 @@
  *
  * A watchdog thread looks at every meter a few hundred times a second; only when a resume has
  * outlived its budget does it send the worker a signal, whose handler arms a count hook in the
- * running state. So the fast path costs two relaxed stores and no system call, and scripts run
+ * running state. So the fast path costs two plain stores and no system call, and scripts run
  * without a hook. An armed hook stays armed until the host has its thread back: it raises again and
  * again, so no pcall can swallow it.
  */

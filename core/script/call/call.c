@@ -10,9 +10,9 @@
  * I4  A task that is over a budget ends with all that belongs to its root: no script gets more time or
  *     memory by spreading its work over tasks.
  *
- * Protected work and the meter are in call_door.c, whose turn it is in call_turns.c, the pool of
- * coroutines in call_coroutine.c, what a failure is called in call_failure.c, what scripts' C functions
- * use in call_wait.c.
+ * How a call begins and goes on is in call_start.c, protected work and the meter in call_door.c, the wall
+ * budget in call_wall.c, whose turn it is in call_turns.c, the pool of calls in call_coroutine.c, what a
+ * failure is called in call_failure.c, what scripts' C functions use in call_wait.c.
  */
 #include "script/call/call.h"
 
@@ -28,10 +28,6 @@
 #include "script/call/call_internal.h"
 #include "script/host_internal.h"
 
-/* When a paused wall timer is due. It stays among the running ones, so that setting it again needs no
- * memory. */
-#define NEVER_MS (UINT64_MAX / 4)
-
 const char *const tg_call_outcome_names[TG_CALL_MEMORY + 1] = {
     [TG_CALL_OK] = "ok",
     [TG_CALL_YIELDED] = "yielded",
@@ -42,11 +38,6 @@ const char *const tg_call_outcome_names[TG_CALL_MEMORY + 1] = {
 };
 
 /* --- the end of a call ---------------------------------------------------------------------------- */
-
-static struct tg_timers *timers_of(const struct tg_call *call)
-{
-    return call->generation->env->timers;
-}
 
 static void drop_wait(struct tg_call *call)
 {
@@ -99,20 +90,18 @@ static void finish(struct tg_call *call, enum tg_call_outcome outcome, int resul
     cancel_tasks(call);
     drop_held(call);
     leave_root(call);
-    if (tg_timer_running(&call->wall_timer))
-        tg_timer_stop(timers_of(call), &call->wall_timer);
+    tg__wall_stop(call);
     tg_list_remove(&call->ready);
     if (tell)
         call->on_done(call, outcome, results, text, traceback);
     else if (call->on_dropped != NULL)
         call->on_dropped(call);
     tg_task_report_unheard(call);
-    tg__call_give_coroutine(call, outcome == TG_CALL_OK);
-    if (outcome == TG_CALL_MEMORY)
-        tg__door_collect(generation);
     tg_list_remove(&call->node);
     generation->call_count--;
-    tg_free(call);
+    tg__call_give(call, outcome == TG_CALL_OK);
+    if (outcome == TG_CALL_MEMORY)
+        tg__door_collect(generation);
     if (generation->env->host != NULL)
         tg__host_call_ended(generation->env->host, generation);
     /* Whoever cancels is in the middle of something, and scripts must not run into it. */
@@ -132,7 +121,7 @@ static void finish_traced(struct tg_call *call, struct tg_failure *failure)
     tg_free(failure->traceback);
 }
 
-static void finish_failed(struct tg_call *call, struct tg_failure *failure)
+void tg__call_fail(struct tg_call *call, struct tg_failure *failure)
 {
     trace(call, failure);
     finish_traced(call, failure);
@@ -166,23 +155,37 @@ static void end_failed(struct tg_call *call, struct tg_failure *failure)
     finish_traced(ends, failure);
 }
 
-static void after_resume(struct tg_call *call, enum tg_call_outcome resumed)
+static void after_yield(struct tg_call *call)
+{
+    struct tg_failure failure = {.outcome = TG_CALL_ERROR};
+
+    if (call->wait_cancel != NULL && tg__wall_arm(call))
+        return;
+    if (call->wait_cancel != NULL) {
+        drop_wait(call);
+        finish(call, TG_CALL_MEMORY, 0, "out of memory for the wall timer", NULL);
+        return;
+    }
+    (void)tg_error_set(&failure.error, TG_ERR_SCRIPT, "yielded outside a coroutine");
+    tg__call_fail(call, &failure);
+}
+
+/* The text of a failure takes some hundred bytes that most calls do not need. */
+static void after_more(struct tg_call *call, enum tg_call_outcome resumed)
 {
     struct tg_failure failure = {.outcome = resumed};
     enum tg_call_outcome outcome = keep_sessions(call, resumed, &failure.error);
 
     failure.outcome = outcome;
-    if (outcome == TG_CALL_YIELDED && call->wait_cancel != NULL && !call->cancelled)
+    if (outcome == TG_CALL_YIELDED && !call->cancelled) {
+        after_yield(call);
         return;
+    }
     drop_wait(call);
     if (outcome == TG_CALL_OK) {
         finish(call, outcome, lua_gettop(call->co), NULL, NULL);
     } else if (call->cancelled) {
         finish(call, TG_CALL_ERROR, 0, NULL, NULL);
-    } else if (outcome == TG_CALL_YIELDED) {
-        failure.outcome = TG_CALL_ERROR;
-        (void)tg_error_set(&failure.error, TG_ERR_SCRIPT, "yielded outside a coroutine");
-        finish_failed(call, &failure);
     } else {
         call->raised = outcome == resumed && outcome == TG_CALL_ERROR;
         if (outcome == resumed)
@@ -191,7 +194,7 @@ static void after_resume(struct tg_call *call, enum tg_call_outcome resumed)
     }
 }
 
-void tg__call_resume(struct tg_call *call)
+void tg__call_resume_metered(struct tg_call *call)
 {
     struct tg_generation *generation = call->generation;
     int args = call->args;
@@ -199,20 +202,26 @@ void tg__call_resume(struct tg_call *call)
     call->args = 0;
     call->running = true;
     generation->current = call;
-    tg__door_enter(generation);
     int status = lua_resume(call->co, args);
     bool expired = tg__door_leave(generation);
     generation->current = NULL;
     call->running = false;
     assert(lua_gettop(generation->L) == 0);
-    after_resume(call, tg__door_outcome(generation, status, expired));
+    enum tg_call_outcome outcome = tg__door_outcome(generation, status, expired);
+    if (outcome == TG_CALL_OK && !call->root->sessions_read && call->wait_cancel == NULL)
+        finish(call, outcome, lua_gettop(call->co), NULL, NULL);
+    else
+        after_more(call, outcome);
 }
 
-/* --- the wall budget ------------------------------------------------------------------------------ */
-
-static void on_wall_timer(struct tg_timer *timer)
+void tg__call_resume(struct tg_call *call)
 {
-    struct tg_call *call = TG_CONTAINER_OF(timer, struct tg_call, wall_timer);
+    tg__door_enter(call->generation);
+    tg__call_resume_metered(call);
+}
+
+void tg__call_wall_over(struct tg_call *call)
+{
     struct tg_failure failure = {.outcome = TG_CALL_WALL_BUDGET};
     char place[TG_METER_WHERE_SIZE];
 
@@ -221,37 +230,7 @@ static void on_wall_timer(struct tg_timer *timer)
                        "%stook longer than %llums in all (script.wall_budget)", place,
                        (unsigned long long)call->wall_ms);
     drop_wait(call);
-    finish_failed(call, &failure);
-}
-
-/* A timer that runs can always be set again. */
-static void set_wall_timer(struct tg_call *root, uint64_t delay_ms)
-{
-    enum tg_err err = tg_timer_start(timers_of(root), &root->wall_timer, delay_ms, on_wall_timer);
-
-    assert(err == TG_ERR_OK || err == TG_ERR_CLOSED);
-    (void)err;
-}
-
-void tg_call_pause_wall(struct tg_call *call)
-{
-    struct tg_call *root = call->root;
-
-    if (root->wall_pauses++ > 0 || !tg_timer_running(&root->wall_timer))
-        return;
-    uint64_t now = tg_timers_now_ms(timers_of(root));
-    uint64_t due = root->wall_timer.due_ms;
-    root->wall_left_ms = due > now ? due - now : 1;
-    set_wall_timer(root, NEVER_MS);
-}
-
-void tg_call_resume_wall(struct tg_call *call)
-{
-    struct tg_call *root = call->root;
-
-    assert(root->wall_pauses > 0);
-    if (--root->wall_pauses == 0 && tg_timer_running(&root->wall_timer))
-        set_wall_timer(root, root->wall_left_ms);
+    tg__call_fail(call, &failure);
 }
 
 /* --- from outside --------------------------------------------------------------------------------- */
@@ -260,7 +239,7 @@ struct tg_call *tg_call_create(struct tg_generation *generation, enum tg_call_ki
                                uint64_t conn_serial, uint64_t wall_ms, tg_call_done_fn on_done,
                                void *owner)
 {
-    struct tg_call *call = tg_calloc(1, sizeof *call);
+    struct tg_call *call = tg__call_take(generation);
 
     if (call == NULL)
         return NULL;
@@ -278,10 +257,6 @@ struct tg_call *tg_call_create(struct tg_generation *generation, enum tg_call_ki
     tg_list_init(&call->unheard);
     tg_list_init(&call->waiting);
     tg_list_init(&call->held);
-    if (!tg__call_take_coroutine(call)) {
-        tg_free(call);
-        return NULL;
-    }
     tg_list_push(&generation->calls, &call->node);
     generation->call_count++;
     return call;
@@ -303,51 +278,6 @@ struct tg_call *tg_call_create_task(struct tg_call *parent, tg_call_done_fn on_d
     call->root->task_count++;
     tg_list_push(&parent->tasks, &call->sibling);
     return call;
-}
-
-/* Moves what the builder makes to the coroutine; ends the call when it fails. */
-static bool build_into(struct tg_call *call, int (*builder)(lua_State *L), void *ud, int *count)
-{
-    struct tg_failure failure = {.outcome = TG_CALL_OK};
-
-    failure.outcome =
-        tg__door_build(call->generation, call->co, builder, ud, count, &failure.error);
-    if (failure.outcome == TG_CALL_OK)
-        return true;
-    finish_failed(call, &failure);
-    return false;
-}
-
-void tg_call_start(struct tg_call *call, int (*builder)(struct lua_State *L), void *ud)
-{
-    int count;
-
-    call->started_ns = tg_clock_monotonic_ns();
-    if (!build_into(call, builder, ud, &count))
-        return;
-    call->args = count - 1;
-    if (call->wall_ms != 0 && timers_of(call) != NULL &&
-        tg_timer_start(timers_of(call), &call->wall_timer, call->wall_ms, on_wall_timer) !=
-            TG_ERR_OK) {
-        /* A hook that nobody would end in time must not begin. */
-        finish(call, TG_CALL_MEMORY, 0, "out of memory for the wall timer", NULL);
-        return;
-    }
-    tg__turns_take(call);
-}
-
-void tg_call_wake(struct tg_call *call, int (*builder)(struct lua_State *L), void *ud)
-{
-    int count = 0;
-
-    assert(call->wait_cancel != NULL && !call->running);
-    call->wait_cancel = NULL;
-    call->wait = NULL;
-    lua_settop(call->co, 0);
-    if (builder != NULL && !build_into(call, builder, ud, &count))
-        return;
-    call->args = count;
-    tg__turns_take(call);
 }
 
 void tg_call_cancel(struct tg_call *call)
@@ -377,5 +307,5 @@ void tg_call_abandon(struct tg_call *call, const char *why)
         return;
     (void)tg_error_set(&failure.error, TG_ERR_CLOSED, "%s", why);
     drop_wait(call);
-    finish_failed(call, &failure);
+    tg__call_fail(call, &failure);
 }

@@ -82,15 +82,16 @@ struct tg_call {
     struct tg_list waiting; /* api/task: linked while it waits for a task */
     struct tg_list held;    /* root: tg_call_held.node */
     uint64_t conn_serial;   /* whose behalf; 0: none */
-    struct tg_run *run; /* kind RUN; borrowed until the run is released by the owner of the call */
-    uint64_t started_ns;
+    struct tg_run *run;  /* kind RUN; borrowed until the run is released by the owner of the call */
+    uint64_t started_ns; /* on the stopwatch */
     uint64_t wall_ms;
-    struct tg_timer wall_timer;
-    unsigned wall_pauses;  /* root */
-    uint64_t wall_left_ms; /* root: while paused */
-    bool running;          /* inside a resume now */
-    bool cancelled;        /* no on_done any more, or it has run */
-    bool raised;           /* in on_done of an ERROR: the error object is on top of `co` */
+    uint64_t wall_due_ms;       /* on the clock of the timers; 0: not needed yet */
+    struct tg_timer wall_timer; /* runs from the first wait on: only what waits can take too long */
+    unsigned wall_pauses;       /* root */
+    uint64_t wall_left_ms;      /* root: while paused */
+    bool running;               /* inside a resume now */
+    bool cancelled;             /* no on_done any more, or it has run */
+    bool raised;                /* in on_done of an ERROR: the error object is on top of `co` */
     /* root; api/session: what was read of conn.session is written back after each resume */
     bool sessions_read;
     tg_wait_cancel_fn wait_cancel; /* NULL: not suspended */
@@ -104,6 +105,10 @@ struct tg_call {
 TG_MUST struct tg_call *tg_call_create(struct tg_generation *generation, enum tg_call_kind kind,
                                        uint64_t conn_serial, uint64_t wall_ms,
                                        tg_call_done_fn on_done, void *owner);
+
+/* What the door keeps for a state: made in one that is new, given up when it is closed. Only generation.c. */
+TG_MUST bool tg_call_open(struct tg_generation *generation);
+void tg_call_close(struct tg_generation *generation);
 
 /* A task of `parent`, which is not cancelled. NULL when memory is out. A task that exceeds its CPU or
  * memory budget ends its root with that outcome. */

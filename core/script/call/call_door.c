@@ -16,7 +16,15 @@
 /* Enough for a new coroutine's guaranteed stack. */
 #define BUILT_MAX 17
 
+/* What a reference never is (the registry keeps its list of free ones there). */
+#define NO_REF 0
+
 static _Thread_local bool metered; /* inside Lua, on the meter */
+
+bool tg__door_is_free(void)
+{
+    return !metered;
+}
 
 void tg__door_enter(struct tg_generation *generation)
 {
@@ -99,61 +107,123 @@ void tg__door_collect(struct tg_generation *generation)
         tg__rebuild_ask(generation, TG_REBUILD_MEMORY);
 }
 
+/* The error object of what failed is on top of the main state. */
+static void describe(struct tg_generation *generation, enum tg_call_outcome outcome,
+                     struct tg_error *error)
+{
+    struct tg_failure failure = {.outcome = outcome};
+
+    tg__failure_describe(generation, generation->L, &failure);
+    if (error != NULL)
+        *error = failure.error;
+}
+
+/* After protected work on the main state, which was `height` high before. */
+static enum tg_call_outcome settle(struct tg_generation *generation, int height, int status,
+                                   bool expired, struct tg_error *error)
+{
+    enum tg_call_outcome outcome = tg__door_outcome(generation, status, expired);
+
+    if (outcome != TG_CALL_OK)
+        describe(generation, outcome, error);
+    lua_settop(generation->L, height);
+    if (outcome == TG_CALL_MEMORY)
+        tg__door_collect(generation);
+    return outcome;
+}
+
 enum tg_call_outcome tg__door_run(struct tg_generation *generation,
                                   int (*function)(struct lua_State *L), void *ud,
                                   struct tg_error *error)
 {
-    lua_State *L = generation->L;
-    int height = lua_gettop(L);
+    int height = lua_gettop(generation->L);
     bool meter = !metered;
 
     if (meter)
         tg__door_enter(generation);
-    int status = lua_cpcall(L, function, ud);
+    int status = lua_cpcall(generation->L, function, ud);
     bool expired = meter && tg__door_leave(generation);
-    struct tg_failure failure = {.outcome = tg__door_outcome(generation, status, expired)};
-    if (failure.outcome != TG_CALL_OK) {
-        tg__failure_describe(generation, L, &failure);
-        if (error != NULL)
-            *error = failure.error;
-    }
-    lua_settop(L, height);
-    if (failure.outcome == TG_CALL_MEMORY)
-        tg__door_collect(generation);
-    return failure.outcome;
+    return settle(generation, height, status, expired, error);
 }
 
-struct build {
+struct tg_build {
     int (*builder)(lua_State *L);
     void *ud;
-    lua_State *to; /* where the built values go; NULL: nowhere */
+    lua_State *to; /* where the built values go; NULL: they stay */
+    bool drop;     /* or go nowhere */
     int count;
 };
 
 static int l_build(lua_State *L)
 {
-    struct build *build = lua_touserdata(L, 1);
+    struct tg_build *build = tg_generation_of(L)->build;
 
     lua_settop(L, 0);
-    lua_pushlightuserdata(L, build->ud);
+    lua_pushlightuserdata(L, build->ud); /* may raise: LuaJIT keeps a table of their upper halves */
     build->count = build->builder(L);
-    if (build->to == NULL)
+    if (build->drop)
         return 0;
     if (build->count > BUILT_MAX)
         return luaL_error(L, "too many arguments: %d", build->count);
+    if (build->to == NULL)
+        return build->count;
     lua_xmove(L, build->to, build->count);
     return 0;
+}
+
+static int l_open(lua_State *L)
+{
+    lua_pushcfunction(L, l_build);
+    tg_generation_of(L)->build_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+bool tg_call_open(struct tg_generation *generation)
+{
+    generation->build_ref = NO_REF;
+    return tg__door_run(generation, l_open, NULL, NULL) == TG_CALL_OK;
+}
+
+/* lua_cpcall makes a function for each of its calls, a block for the collector: 400 instructions of a hook's
+ * 3,300. This one is always the same. */
+static int run_build(struct tg_generation *generation, lua_State *L, struct tg_build *build)
+{
+    struct tg_build *outer = generation->build;
+    int status;
+
+    generation->build = build;
+    if (generation->build_ref == NO_REF) {
+        status = lua_cpcall(L, l_build, NULL);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, generation->build_ref);
+        status = lua_pcall(L, 0, LUA_MULTRET, 0);
+    }
+    generation->build = outer;
+    return status;
+}
+
+int tg__door_push(struct tg_generation *generation, struct lua_State *co,
+                  int (*builder)(struct lua_State *L), void *ud)
+{
+    struct tg_build build = {.builder = builder, .ud = ud};
+
+    return run_build(generation, co, &build);
 }
 
 enum tg_call_outcome tg__door_build(struct tg_generation *generation, struct lua_State *to,
                                     int (*builder)(struct lua_State *L), void *ud, int *count,
                                     struct tg_error *error)
 {
-    struct build build = {.builder = builder, .ud = ud, .to = to};
-    enum tg_call_outcome outcome = tg__door_run(generation, l_build, &build, error);
+    struct tg_build build = {.builder = builder, .ud = ud, .to = to, .drop = to == NULL};
+    int height = lua_gettop(generation->L);
+    bool meter = !metered;
 
+    if (meter)
+        tg__door_enter(generation);
+    int status = run_build(generation, generation->L, &build);
+    bool expired = meter && tg__door_leave(generation);
     *count = build.count;
-    return outcome;
+    return settle(generation, height, status, expired, error);
 }
 
 enum tg_call_outcome tg_call_protect(struct tg_generation *generation,
@@ -196,9 +266,7 @@ enum tg_call_outcome tg_call_load(struct tg_generation *generation,
     enum tg_call_outcome outcome = tg__door_run(generation, l_load, &load, error);
 
     if (outcome == TG_CALL_ERROR && load.memory) {
-        struct tg_failure failure = {.outcome = TG_CALL_MEMORY};
-        tg__failure_describe(generation, generation->L, &failure);
-        *error = failure.error;
+        describe(generation, TG_CALL_MEMORY, error);
         return TG_CALL_MEMORY;
     }
     if (outcome != TG_CALL_OK)
@@ -213,15 +281,13 @@ enum tg_call_outcome tg_call_trusted(struct tg_generation *generation,
                                      int (*builder)(struct lua_State *L), void *ud,
                                      struct tg_error *error)
 {
-    struct build build = {.builder = builder, .ud = ud};
+    struct tg_build build = {.builder = builder, .ud = ud, .drop = true};
     int height = lua_gettop(generation->L);
-    struct tg_failure failure = {
-        .outcome = tg__door_outcome(generation, lua_cpcall(generation->L, l_build, &build), false)};
+    enum tg_call_outcome outcome =
+        tg__door_outcome(generation, run_build(generation, generation->L, &build), false);
 
-    if (failure.outcome != TG_CALL_OK) {
-        tg__failure_describe(generation, generation->L, &failure);
-        *error = failure.error;
-    }
+    if (outcome != TG_CALL_OK)
+        describe(generation, outcome, error);
     lua_settop(generation->L, height);
-    return failure.outcome;
+    return outcome;
 }

@@ -1,6 +1,6 @@
-/* call_internal.h - what the files behind the door share: call.c (the life of a call), call_door.c
- * (protected work on the main state), call_turns.c (who is resumed when), call_coroutine.c (coroutines
- * that are used again).
+/* call_internal.h - what the files behind the door share: call.c (the life of a call), call_start.c (its
+ * beginning), call_door.c (protected work on the main state), call_wall.c (the wall budget), call_turns.c
+ * (who is resumed when), call_coroutine.c (calls that are used again).
  */
 #ifndef TG_SCRIPT_CALL_INTERNAL_H
 #define TG_SCRIPT_CALL_INTERNAL_H
@@ -16,6 +16,13 @@ void tg__door_enter(struct tg_generation *generation);
 TG_MUST bool tg__door_leave(struct tg_generation *generation);
 /* A state that cannot be trusted after it will be built anew (rebuild.h). */
 enum tg_call_outcome tg__door_outcome(struct tg_generation *generation, int status, bool expired);
+
+/* Runs a builder on a coroutine that has not begun, which keeps its values. On the meter: between enter and
+ * leave. Returns Lua's status; an error object is on top of the coroutine. */
+TG_MUST int tg__door_push(struct tg_generation *generation, struct lua_State *co,
+                          int (*builder)(struct lua_State *L), void *ud);
+/* False: whoever runs now is on the meter. */
+TG_MUST bool tg__door_is_free(void);
 
 /* Runs a C function protected on the main state. What it leaves there is nothing; errors go to `error`. */
 TG_MUST enum tg_call_outcome tg__door_run(struct tg_generation *generation,
@@ -34,19 +41,38 @@ void tg__door_collect(struct tg_generation *generation);
 
 /* What becomes ready from here on waits for let_go. True for the outermost, which hands that to let_go. */
 TG_MUST bool tg__turns_hold(void);
+/* For whoever holds them: others are ready. */
+TG_MUST bool tg__turns_wanted(void);
 /* run: gives those that are ready their turn, unless somebody further out does; else they get it from
  * the loop. */
 void tg__turns_let_go(bool mine, bool run);
-/* Gives the call its turn: now, or after those before it when somebody is at it. */
-void tg__turns_take(struct tg_call *call);
-/* call.c: lets the call run until it waits or ends; it may be gone afterwards. */
+/* Lines the call up for its turn. */
+void tg__turns_line_up(struct tg_call *call);
+
+/* --- call.c --------------------------------------------------------------------------------------- */
+
+/* Lets the call run until it waits or ends; it may be gone afterwards. */
 void tg__call_resume(struct tg_call *call);
+/* The same after tg__door_enter; leaves. */
+void tg__call_resume_metered(struct tg_call *call);
+struct tg_failure;
+/* Ends a call that does not run with a failure; adds the traceback. */
+void tg__call_fail(struct tg_call *call, struct tg_failure *failure);
+/* Ends a call that waits and has taken too long. */
+void tg__call_wall_over(struct tg_call *call);
+
+/* --- call_wall.c ---------------------------------------------------------------------------------- */
+
+/* For a call that is about to wait. False: no memory for the timer; a hook that nobody would end in time must
+ * not wait. */
+TG_MUST bool tg__wall_arm(struct tg_call *call);
+void tg__wall_stop(struct tg_call *call);
 
 /* --- call_coroutine.c ----------------------------------------------------------------------------- */
 
-/* call->co and co_ref: one from the pool or a new one. false: out of memory. */
-TG_MUST bool tg__call_take_coroutine(struct tg_call *call);
+/* A call with a coroutine, all else zero. NULL: out of memory. */
+TG_MUST struct tg_call *tg__call_take(struct tg_generation *generation);
 /* reusable: it ended well. */
-void tg__call_give_coroutine(struct tg_call *call, bool reusable);
+void tg__call_give(struct tg_call *call, bool reusable);
 
 #endif

@@ -1,7 +1,9 @@
 /* hooks.c - what a connection asks of the policy: starts the hook, reads its answer, hands it back.
  *
  * One call under way a connection, found by the connection's serial; when the answer comes the
- * connection may be gone, so it is looked up again and the answer dropped when there is none.
+ * connection may be gone, so it is looked up again and the answer dropped when there is none. Most calls
+ * end before they ever wait: those are found on the C stack (struct tg_hook_beginning), and only one that
+ * waits goes into the map.
  *
  * I1  Every tg_host_hook_start is answered once, or cancelled.
  * I2  Whatever goes wrong on the way to an answer is an outcome other than OK.
@@ -13,8 +15,8 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "connection/connection.h"
 #include "connection/redact.h"
 #include "script/hooks/hook_args.h"
@@ -49,8 +51,7 @@ void tg__hook_count(struct tg_host *host, enum tg_hook hook, enum tg_hook_outcom
     if (metrics == NULL)
         return;
     tg_counter_add(&metrics->hook_outcomes[hook][outcome], 1);
-    tg_histogram_observe(&metrics->hook_duration[hook],
-                         (tg_clock_monotonic_ns() - started_ns) / 1000);
+    tg_histogram_observe(&metrics->hook_duration[hook], tg_stopwatch_since_ns(started_ns) / 1000);
 }
 
 void tg__hook_log_failure(const struct tg_call *call, enum tg_hook_outcome outcome,
@@ -95,15 +96,44 @@ static int read_results(lua_State *L)
     return 0;
 }
 
-static void on_hook_done(struct tg_call *call, enum tg_call_outcome ended, int count_of_results,
-                         const char *error_text, const char *traceback)
+struct tg_hook_beginning {
+    struct tg_hook_beginning *outer;
+    uint64_t serial;
+    struct tg_call *call; /* NULL: over */
+};
+
+static struct tg_call *take_call(struct tg_host *host, uint64_t serial)
+{
+    for (struct tg_hook_beginning *b = host->beginning; b != NULL; b = b->outer) {
+        struct tg_call *call = b->call;
+        if (call == NULL || b->serial != serial)
+            continue;
+        b->call = NULL;
+        return call;
+    }
+    return tg_map_remove(&host->hook_calls, serial);
+}
+
+/* A message was taken: what nine of ten hook calls end with, without reading anything. */
+static void answer_taken(struct tg_call *call)
+{
+    static const struct tg_hook_result taken = {.outcome = TG_HOOK_OK_OUTCOME};
+    struct tg_host *host = call->owner;
+    struct tg_conn *conn = tg_hub_find_serial(host->env.hub, call->conn_serial);
+
+    tg__hook_count(host, call->hook, TG_HOOK_OK_OUTCOME, call->started_ns);
+    if (conn != NULL)
+        tg_conn_hook_done(conn, call->hook, &taken);
+}
+
+static void answer(struct tg_call *call, enum tg_call_outcome ended, int count_of_results,
+                   const char *error_text, const char *traceback)
 {
     struct tg_hook_reading reading;
     struct tg_error error;
     struct tg_host *host = call->owner;
     struct results results = {call, count_of_results, &reading};
     tg_hook_reading_fail(&reading, TG_HOOK_ERROR_OUTCOME);
-    (void)tg_map_remove(&host->hook_calls, call->conn_serial);
     if (ended == TG_CALL_OK) {
         ended = tg_call_protect(call->generation, read_results, &results, &error);
         error_text = error.text;
@@ -124,6 +154,16 @@ static void on_hook_done(struct tg_call *call, enum tg_call_outcome ended, int c
     tg_hook_reading_fini(&reading);
 }
 
+static void on_hook_done(struct tg_call *call, enum tg_call_outcome ended, int count_of_results,
+                         const char *error_text, const char *traceback)
+{
+    (void)take_call(call->owner, call->conn_serial);
+    if (ended == TG_CALL_OK && !tg_hook_results_matter(call->hook))
+        answer_taken(call);
+    else
+        answer(call, ended, count_of_results, error_text, traceback);
+}
+
 /* The policy's function, or LUA_NOREF. A policy without reauthenticate is asked again as at first. */
 static int function_of(const struct tg_generation *generation, enum tg_hook hook)
 {
@@ -141,7 +181,7 @@ void tg__hook_answer_failed(struct tg_host *host, struct tg_conn *conn, enum tg_
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_text(conn, id);
     tg_hook_reading_fail(&reading, outcome);
-    tg__hook_count(host, hook, outcome, tg_clock_monotonic_ns());
+    tg__hook_count(host, hook, outcome, tg_stopwatch_ns());
     tg_log_about(conn, TG_LOG_ERROR, "hook.failed", tg_log_str("id", id),
                  tg_log_str("hook", tg_hook_names[hook]),
                  tg_log_str("policy", tg_host_version(host)),
@@ -173,14 +213,18 @@ void tg__hook_begin(struct tg_host *host, struct tg_generation *generation, stru
         return;
     }
     call->hook = hook;
+    struct tg_hook_beginning beginning = {.outer = host->beginning, .serial = serial, .call = call};
+    host->beginning = &beginning;
+    tg_call_start(call, tg_hook_args_build, &args);
+    host->beginning = beginning.outer;
+    if (beginning.call == NULL) /* answered or cancelled; perhaps the connection is gone, too */
+        return;
     enum tg_err err = tg_map_put(&host->hook_calls, serial, call);
     assert(err != TG_ERR_EXISTS);
     if (err != TG_ERR_OK) {
         tg_call_cancel(call);
         tg__hook_answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
-        return;
     }
-    tg_call_start(call, tg_hook_args_build, &args);
 }
 
 void tg_host_hook_start(void *host_ptr, struct tg_conn *conn, enum tg_hook hook,
@@ -196,7 +240,7 @@ void tg_host_hook_start(void *host_ptr, struct tg_conn *conn, enum tg_hook hook,
 void tg_host_hook_cancel(void *host_ptr, struct tg_conn *conn)
 {
     struct tg_host *host = host_ptr;
-    struct tg_call *call = tg_map_remove(&host->hook_calls, tg_conn_get_id(conn)->serial);
+    struct tg_call *call = take_call(host, tg_conn_get_id(conn)->serial);
     if (call == NULL) {
         (void)tg__migrate_cancel_hook(host, conn);
         return;

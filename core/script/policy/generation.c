@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/sanitizer.h"
 #include "script/api/timer.h"
 #include "script/call/call.h"
 #include "script/call/memory.h"
@@ -29,6 +30,8 @@
 
 /* More than an empty state needs. */
 #define NEW_STATE_BYTES ((size_t)64 << 10)
+/* Several times what the library and a policy of the usual size take. */
+#define SMALL_BLOCKS_BYTES ((size_t)2 << 20)
 
 /* An error outside protected mode: ours, and nothing can be trusted any more. */
 static int on_panic(lua_State *L)
@@ -73,7 +76,10 @@ enum tg_err tg__generation_open(struct tg_generation *generation)
     if (generation->L == NULL)
         return TG_ERR_NOMEM;
     (void)lua_atpanic(generation->L, on_panic);
-    if (tg_call_protect(generation, build_references, NULL, NULL) == TG_CALL_OK)
+    if (!TG_UNDER_ASAN && !tg_memory_may_fail()) /* which are to see every block of the state */
+        tg_small_blocks_init(&generation->small_blocks, SMALL_BLOCKS_BYTES);
+    if (tg_call_protect(generation, build_references, NULL, NULL) == TG_CALL_OK &&
+        tg_call_open(generation))
         return TG_ERR_OK;
     tg__generation_close(generation);
     return TG_ERR_NOMEM;
@@ -86,6 +92,8 @@ void tg__generation_close(struct tg_generation *generation)
     generation->memory_unlimited = true;
     lua_close(generation->L);
     generation->L = NULL; /* not before: the allocator looks at it */
+    tg_call_close(generation);
+    tg_small_blocks_fini(&generation->small_blocks);
 }
 
 static int build_library(lua_State *L)

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/metrics.h"
+#include "base/small_blocks.h"
 #include "connection/hooks.h"
 #include "connection/hub.h"
 #include "net/timer.h"
@@ -22,9 +23,13 @@
 #include "script/policy/source.h"
 
 struct lua_State;
+struct tg_buffer;
+struct tg_build;
 struct tg_http_client;
+struct tg_ws_client;
 struct tg_kv;
 struct tg_passes;
+struct tg_processes;
 struct tg_closing;
 struct tg_runs;
 struct tg_call;
@@ -52,6 +57,12 @@ struct tg_script_server {
     struct tg_script_texts listen, allowed_origins, trusted_proxies;
 };
 
+/* What a policy may run as agents; see tg_program_find. */
+struct tg_script_programs {
+    struct tg_script_texts allowed;
+    bool any; /* nothing is really run: a simulation */
+};
+
 /* A message for a connection of another worker. */
 struct tg_remote_order {
     struct tg_conn_id id;
@@ -75,6 +86,7 @@ struct tg_script_env {
     const struct tg_script_option *options;
     size_t option_count;
     struct tg_script_server server;
+    struct tg_script_programs programs;
     /* Carries an order to worker `id.serial >> 40`; `ticket` comes back through tg_host_remote_done.
      * TG_ERR_NOT_FOUND: no such worker. */
     void *post_ctx;
@@ -82,7 +94,9 @@ struct tg_script_env {
     /* Carries it out on all workers, this one included; the number of connections comes back through
      * tg_host_closing_done. NULL: this worker is the only one. */
     enum tg_err (*post_closing)(void *post_ctx, const struct tg_closing *what, uint64_t ticket);
-    struct tg_http_client *http; /* for tidegate.http; NULL in the probe */
+    struct tg_http_client *http;     /* for tidegate.http; NULL in the probe */
+    struct tg_ws_client *websockets; /* to other servers; NULL in the probe */
+    struct tg_processes *processes;  /* for agent.process; NULL in the probe */
     struct tg_http_defaults {
         uint64_t timeout_ms, connect_timeout_ms, idle_timeout_ms, response_max; /* 0: none */
     } http_defaults;
@@ -103,9 +117,11 @@ struct tg_generation {
     struct tg_script_env *env; /* borrowed */
     struct tg_source *source;  /* counted */
     char version[TG_POLICY_VERSION_SIZE];
+    struct tg_small_blocks small_blocks; /* call/memory.c's */
     size_t memory_used;
     size_t memory_loaded; /* used when it was ready to serve */
     size_t memory_max;
+    size_t memory_large;   /* allocated in large blocks since tg_script_keep_pace did something */
     bool memory_unlimited; /* while the state is built and closed: our own code, not the policy's */
     int hook_refs[TG_HOOKS]; /* registry references, LUA_NOREF when not defined */
     int agents_ref;          /* name -> function */
@@ -115,10 +131,15 @@ struct tg_generation {
     char *default_agent;     /* owned; the only agent, or NULL */
     struct tg_list calls;    /* tg_call.node */
     size_t call_count;
-    struct tg_call *current; /* whose coroutine runs now; NULL at load time and outside Lua */
-    int pool_refs[32];       /* finished coroutines to use again */
+    struct tg_call *current;  /* whose coroutine runs now; NULL at load time and outside Lua */
+    struct tg_call *pool[32]; /* owned: ended calls, with their coroutines, to use again */
     size_t pool_count;
-    struct tg_list timers; /* api/timer: those that scripts have set */
+    int build_ref;                  /* call_door.c's; 0: none yet */
+    struct tg_build *build;         /* call_door.c's: under way */
+    const void *conn_metatable;     /* api/conn.c's: what tells a conn from anything else */
+    int conn_objects_ref;           /* connection serial -> conn */
+    struct tg_buffer *json_scratch; /* api/json.c's; the state owns it */
+    struct tg_list timers;          /* api/timer: those that scripts have set */
     size_t timer_count;
     bool serves;             /* committed and not yet retired: its timers run */
     struct tg_list node;     /* host's list */

@@ -11,12 +11,14 @@
 #include "script/api/kv.h"
 #include "script/api/log.h"
 #include "script/api/passes.h"
+#include "script/api/process.h"
 #include "script/api/run.h"
 #include "script/api/session.h"
 #include "script/api/task.h"
 #include "script/api/tide.h"
 #include "script/api/time.h"
 #include "script/api/timer.h"
+#include "script/api/websocket.h"
 #include "script/hooks/view.h"
 
 static const struct tg_library_module modules[] = {
@@ -31,6 +33,8 @@ static const struct tg_library_module modules[] = {
     {"tidegate.kv", tg_lua_kv_open},
     {"tidegate.passes", tg_lua_passes_open},
     {"tidegate.timer", tg_lua_timer_open},
+    {"tidegate._process", tg_lua_process_open},
+    {"tidegate._websocket", tg_websocket_open},
 };
 
 size_t tg_library_modules(const struct tg_library_module **rows)
@@ -52,4 +56,6 @@ void tg_library_open_types(struct lua_State *L)
     tg_lua_jwt_open_types(L);
     tg_lua_kv_open_type(L);
     tg_lua_timer_open_type(L);
+    tg_lua_process_open_types(L);
+    tg_websocket_open_type(L);
 }

@@ -217,8 +217,10 @@ static int library_missing(lua_State *L, const char *module)
     size_t count = 0, row_count = tg_library_modules(&rows);
 
     luaL_checkstack(L, CANDIDATES_MAX, "require");
-    for (size_t i = 0; i < row_count && count < CANDIDATES_MAX; i++)
-        candidates[count++] = rows[i].name;
+    for (size_t i = 0; i < row_count && count < CANDIDATES_MAX; i++) {
+        if (strstr(rows[i].name, "._") == NULL)
+            candidates[count++] = rows[i].name;
+    }
     for (size_t i = 0; i < tg_embedded_files_count && count < CANDIDATES_MAX / 2; i++) {
         if (module_of_file(tg_embedded_files[i].name, name)) {
             lua_pushstring(L, name);

@@ -233,6 +233,9 @@ bool tg__migrate_before_hook(struct tg_host *host, struct tg_conn *conn, enum tg
                              const struct tg_hook_input *input)
 {
     enum tg_err err = TG_ERR_OK;
+    if (host->migrations.count == 0 &&
+        strcmp(tg_conn_policy_version(conn), host->current->version) == 0)
+        return false; /* every message */
     struct migration *m = find(host, tg_conn_get_id(conn)->serial);
     bool under_way = m != NULL;
     if (!under_way)

@@ -14,8 +14,36 @@
 
 #include "base/json_reader.h"
 #include "base/memory.h"
+#include "base/utf8.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* For text that is UTF-8, looking for members on the way comes to the same. */
+static void assert_same_with_members(const char *text, size_t len, enum tg_err expected,
+                                     const struct tg_json_value *document)
+{
+    static const char *const keys[] = {"a", "type", "", "x"};
+    struct tg_json_value value, found[4], members[4];
+    struct tg_error plain = {.text = ""}, error = {.text = ""};
+    if (!tg_utf8_valid(text, len))
+        return;
+    assert_int_equal(tg_json_parse(text, len, &value, &plain), expected);
+    assert_int_equal(tg_json_parse_members(text, len, &value, keys, found, 4, &error), expected);
+    assert_string_equal(error.text, plain.text);
+    assert_int_equal(value.kind, document->kind);
+    if (expected == TG_ERR_OK) {
+        assert_ptr_equal(value.raw, document->raw);
+        assert_int_equal(value.len, document->len);
+    }
+    tg_json_members(document, keys, members, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(found[i].kind, members[i].kind);
+        if (found[i].kind != TG_JSON_NONE) {
+            assert_ptr_equal(found[i].raw, members[i].raw);
+            assert_int_equal(found[i].len, members[i].len);
+        }
+    }
+}
 
 static enum tg_err parse_copy(const char *text, size_t len, struct tg_error *error)
 {
@@ -27,6 +55,7 @@ static enum tg_err parse_copy(const char *text, size_t len, struct tg_error *err
         assert_int_not_equal(value.kind, TG_JSON_NONE);
     else
         assert_int_equal(value.kind, TG_JSON_NONE);
+    assert_same_with_members(copy, len, err, &value);
     free(copy);
     return err;
 }
@@ -90,6 +119,7 @@ static const char *const accepted[] = {
     "[\"\\u0041\",-1.5e3,{\"x\":[[]]}]",
     "[[[[[[[[[[[[]]]]]]]]]]]]",
     "{\"\\u0061\":1}",
+    "{\"a\":{\"a\":2},\"type\":\"t\",\"\":[{}],\"a\":3,\"xx\":4}",
 };
 
 static void json_is_accepted(void **state)

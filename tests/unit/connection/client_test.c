@@ -83,9 +83,9 @@ static void a_trusted_proxy_is_believed(void **state)
         ask(b, "X-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.1.1.1\r\nX-Forwarded-Proto: https\r\n");
     assert_int_equal(client->status, 101);
     const struct tg_request *request = request_of(b, client);
-    assert_string_equal(request->remote, "203.0.113.7");
-    assert_true(request->secure);
-    assert_true(request->via_proxy);
+    assert_string_equal(tg_request_remote(request), "203.0.113.7");
+    assert_true(tg_request_is_secure(request));
+    assert_true(tg_request_is_via_proxy(request));
     assert_string_equal(tg_request_header(request, "x-forwarded-for"),
                         "6.6.6.6, 203.0.113.7, 10.1.1.1");
 }
@@ -100,9 +100,9 @@ static void anybody_else_is_not(void **state)
                "Forwarded: for=203.0.113.8\r\nX-Real-IP: 203.0.113.9\r\nX-Other: kept\r\n");
     assert_int_equal(client->status, 101);
     const struct tg_request *request = request_of(b, client);
-    assert_memory_equal(request->remote, "127.0.0.1:", 10);
-    assert_false(request->secure);
-    assert_false(request->via_proxy);
+    assert_memory_equal(tg_request_remote(request), "127.0.0.1:", 10);
+    assert_false(tg_request_is_secure(request));
+    assert_false(tg_request_is_via_proxy(request));
     assert_null(tg_request_header(request, "x-forwarded-for"));
     assert_null(tg_request_header(request, "x-forwarded-proto"));
     assert_null(tg_request_header(request, "forwarded"));
@@ -149,19 +149,19 @@ static void proxy_headers(void **state)
         struct bench_client *client =
             send_proxied(b, v1, sizeof v1 - 1, "X-Forwarded-For: 6.6.6.6\r\n", bytewise == 1);
         assert_int_equal(client->status, 101);
-        assert_string_equal(request_of(b, client)->remote, "203.0.113.7:56324");
+        assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.7:56324");
         /* That client is no proxy, so what it says of others counts for nothing. */
         assert_null(tg_request_header(request_of(b, client), "x-forwarded-for"));
         client = send_proxied(b, V2, sizeof V2 - 1, "", bytewise == 1);
         assert_int_equal(client->status, 101);
-        assert_string_equal(request_of(b, client)->remote, "203.0.113.7:56324");
+        assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.7:56324");
     }
     /* A proxy behind a proxy. */
     struct bench_client *client =
         send_proxied(b, via, sizeof via - 1, "X-Forwarded-For: 203.0.113.8\r\n", false);
-    assert_string_equal(request_of(b, client)->remote, "203.0.113.8");
+    assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.8");
     client = send_proxied(b, "PROXY UNKNOWN\r\n", 15, "", false);
-    assert_memory_equal(request_of(b, client)->remote, "127.0.0.1:", 10);
+    assert_memory_equal(tg_request_remote(request_of(b, client)), "127.0.0.1:", 10);
 }
 
 static void a_missing_proxy_header_is_told(void **state)

@@ -113,6 +113,83 @@ static void no_pings_when_the_interval_is_zero(void **state)
     assert_true(tg_conn_is_open(bench_conn(b)));
 }
 
+static void send_first_fragment(struct bench *b, struct bench_client *client)
+{
+    uint8_t frame[32];
+    bench_send(b, client, frame, bench_frame_write(frame, 0x01, "{\"type\":", 8));
+}
+
+/* Half a message, then what keeps a connection alive, until the close frame comes. */
+static void stall_until_closed(struct bench *b, uint64_t ping_interval_ms)
+{
+    b->options.ping_interval_ms = ping_interval_ms;
+    b->options.pong_timeout_ms = 5000;
+    b->options.message_timeout_ms = 100;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    send_first_fragment(b, client);
+    uint64_t begin_ms = bench_now_ms();
+    while (tg_conn_is_open(bench_conn(b)) && bench_now_ms() - begin_ms < 10000) {
+        bench_send_frame(b, client, 10, "", 0);
+        bench_wait_ms(b, 5);
+    }
+    assert_in_range(bench_now_ms() - begin_ms, 100, 9999);
+    struct bench_frame frame = bench_read(b, client);
+    while (frame.opcode == 9)
+        frame = bench_read(b, client);
+    assert_int_equal(frame.opcode, 8);
+    assert_memory_equal(frame.data, "\x11\x38" /* 4408 */, 2);
+}
+
+static void a_message_that_does_not_end_has_a_deadline(void **state)
+{
+    stall_until_closed(*state, 20);
+}
+
+static void it_has_one_where_nobody_is_pinged(void **state)
+{
+    stall_until_closed(*state, 0);
+}
+
+static void messages_that_end_have_none(void **state)
+{
+    struct bench *b = *state;
+    uint8_t frame[64];
+    size_t len = bench_frame_write(frame, 0x81, "{\"type\":\"m\"}", 12);
+    b->options.ping_interval_ms = 5;
+    b->options.pong_timeout_ms = 5000;
+    b->options.message_timeout_ms = 1000; /* as long as a busy machine may hold one up */
+    b->replies[TG_HOOK_MESSAGE] = (struct bench_reply){BENCH_NOW, bench_yes()};
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    bench_send(b, client, frame, len / 2);
+    uint64_t begin_ms = bench_now_ms();
+    for (size_t sent = 0; bench_now_ms() - begin_ms < 2500; sent++) {
+        /* Whenever it is looked at, one is under way: but never the same for long. */
+        bench_send(b, client, frame + len / 2, len - len / 2);
+        bench_send(b, client, frame, len / 2);
+        BENCH_UNTIL(b, bench_asked(b, TG_HOOK_MESSAGE) == sent + 1);
+        bench_wait_ms(b, 20);
+    }
+    assert_true(tg_conn_is_open(bench_conn(b)));
+}
+
+static void a_message_may_take_for_ever_where_there_is_no_limit(void **state)
+{
+    struct bench *b = *state;
+    b->options.ping_interval_ms = 5;
+    b->options.pong_timeout_ms = 5000;
+    b->options.message_timeout_ms = 0;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    send_first_fragment(b, client);
+    for (int i = 0; i < 20; i++) {
+        bench_send_frame(b, client, 10, "", 0);
+        bench_wait_ms(b, 5);
+    }
+    assert_true(tg_conn_is_open(bench_conn(b)));
+}
+
 /* The pong may be among the bytes that we do not read. */
 static void nobody_is_lost_while_reading_is_paused(void **state)
 {
@@ -211,6 +288,10 @@ int main(void)
         T(a_silent_peer_is_pinged_and_then_lost),
         T(any_byte_is_as_good_as_a_pong),
         T(no_pings_when_the_interval_is_zero),
+        T(a_message_that_does_not_end_has_a_deadline),
+        T(it_has_one_where_nobody_is_pinged),
+        T(messages_that_end_have_none),
+        T(a_message_may_take_for_ever_where_there_is_no_limit),
         T(nobody_is_lost_while_reading_is_paused),
         T(notice_then_end),
         T(a_renewal_puts_it_off_and_notices_again),

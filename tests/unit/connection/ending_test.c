@@ -295,6 +295,31 @@ static void a_peer_that_keeps_its_socket_open(void **state)
     check_closed(gone(b), 1000, "", true);
 }
 
+static bool closed_takes_long(struct bench *b, struct tg_conn *conn, enum tg_hook hook)
+{
+    uint64_t until_ms = bench_now_ms() + 30;
+    (void)b;
+    (void)conn;
+    while (hook == TG_HOOK_CLOSED && bench_now_ms() < until_ms) {
+        /* as a loaded machine would have it */
+    }
+    return false;
+}
+
+/* The deadline is there before the loop has come to writing. */
+static void a_loop_that_stands_still_does_not_swallow_the_close_frame(void **state)
+{
+    struct bench *b = *state;
+    b->options.close_timeout_ms = 10;
+    b->on_hook = closed_takes_long;
+    b->replies[TG_HOOK_CLOSED].when = BENCH_NOW;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    bench_send_close(b, client, 1000, "");
+    (void)bench_expect_close(b, client, 1000);
+    bench_expect_eof(b, client);
+}
+
 static void a_hook_under_way_is_cancelled(void **state)
 {
     struct bench *b = *state;
@@ -462,6 +487,7 @@ int main(void)
         T(a_close_behind_much_waits_while_the_peer_takes_it),
         T(a_close_behind_much_does_not_wait_for_a_peer_that_takes_little),
         T(a_peer_that_keeps_its_socket_open),
+        T(a_loop_that_stands_still_does_not_swallow_the_close_frame),
         T(a_hook_under_way_is_cancelled),
         T(a_hook_closes_in_the_middle_of_a_read),
         T(lost_in_the_middle_of_a_read),

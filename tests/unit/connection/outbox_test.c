@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "connection/connection.h"
 #include "support/bench.h"
 
@@ -48,6 +49,74 @@ static void answers_to_one_read_leave_in_one_write(void **state)
     assert_int_equal(tg_conn_stats(bench_conn(b)).outbox_bytes, 0);
     for (int i = 0; i < 5; i++)
         (void)bench_expect(b, client, "abc");
+}
+
+/* Three clients speak in one round of the loop, and the hook answers each. */
+enum { SPEAKERS = 3 };
+static struct {
+    struct tg_clock_fake clock;
+    struct tg_conn *spoke[SPEAKERS]; /* in the order in which they were heard */
+    size_t waiting[SPEAKERS];        /* bytes for the first of them when the others were heard */
+    size_t heard;
+    size_t answer_len;
+    size_t slow; /* the one whose hook takes long */
+} round_table;
+
+static bool answer_and_look(struct bench *b, struct tg_conn *conn, enum tg_hook hook)
+{
+    static char answer[100000];
+    (void)b;
+    if (hook != TG_HOOK_MESSAGE)
+        return false;
+    assert_true(round_table.heard < SPEAKERS);
+    round_table.spoke[round_table.heard] = conn;
+    round_table.waiting[round_table.heard] = tg_conn_stats(round_table.spoke[0]).outbox_bytes;
+    if (round_table.heard++ == round_table.slow)
+        round_table.clock.monotonic_ns += 1000000;
+    memset(answer, 'x', sizeof answer);
+    assert_int_equal(tg_conn_send_text(conn, answer, round_table.answer_len), TG_ERR_OK);
+    return false;
+}
+
+static void hear_all(struct bench *b, size_t answer_len, size_t slow)
+{
+    struct bench_client *clients[SPEAKERS];
+    memset(&round_table, 0, sizeof round_table);
+    round_table.answer_len = answer_len;
+    round_table.slow = slow;
+    b->on_hook = answer_and_look;
+    b->replies[TG_HOOK_MESSAGE].when = BENCH_NOW;
+    bench_start(b);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        clients[i] = bench_ready(b);
+    tg_clock_use(&round_table.clock);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        bench_send_text(b, clients[i], "{\"type\":\"m\"}");
+    while (round_table.heard < SPEAKERS)
+        bench_turn(b);
+    for (size_t i = 0; i < SPEAKERS; i++)
+        assert_int_equal(strlen(bench_expect(b, clients[i], "xxx")), answer_len);
+    tg_clock_use(NULL);
+}
+
+static void answers_to_several_clients_leave_together(void **state)
+{
+    hear_all(*state, 10, SPEAKERS);
+    assert_int_equal(round_table.waiting[1], 12);
+    assert_int_equal(round_table.waiting[2], 12);
+}
+
+static void answers_do_not_wait_for_a_second_slow_hook(void **state)
+{
+    hear_all(*state, 10, 1);
+    assert_int_equal(round_table.waiting[1], 12);
+    assert_int_equal(round_table.waiting[2], 0);
+}
+
+static void a_large_answer_does_not_wait(void **state)
+{
+    hear_all(*state, 70000, SPEAKERS);
+    assert_true(round_table.waiting[1] < 70000);
 }
 
 static void big_messages_arrive_whole(void **state)
@@ -174,6 +243,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(sending_needs_an_open_connection),
         T(answers_to_one_read_leave_in_one_write),
+        T(answers_to_several_clients_leave_together),
+        T(answers_do_not_wait_for_a_second_slow_hook),
+        T(a_large_answer_does_not_wait),
         T(big_messages_arrive_whole),
         T(a_slow_client_is_ended_with_1008),
         T(a_client_that_never_reads_is_dropped_at_the_deadline),

@@ -22,7 +22,8 @@ static struct tg_http *parse(const char *text)
 static struct tg_request *keep(const char *text)
 {
     struct tg_http *http = parse(text);
-    struct tg_request *request = tg_request_create(http, "127.0.0.1:54321", NULL);
+    struct tg_request *request =
+        tg_request_create(http, &(struct tg_request_about){.remote = "127.0.0.1:54321"});
     tg_http_destroy(http); /* nothing may point into it */
     assert_non_null(request);
     return request;
@@ -34,16 +35,82 @@ static void everything_outlives_the_parser(void **state)
     struct tg_request *request = keep("GET /a%20b?token=x&y=1 HTTP/1.1\r\nHost: h\r\n"
                                       "Origin:  https://app.example  \r\nX-Empty:\r\n"
                                       "Cookie: a=1\r\nCookie: b=2\r\n\r\n");
-    assert_string_equal(request->method, "GET");
-    assert_string_equal(request->path, "/a%20b");
-    assert_string_equal(request->query, "token=x&y=1");
-    assert_string_equal(request->remote, "127.0.0.1:54321");
-    assert_int_equal(request->header_count, 5);
-    assert_string_equal(request->headers[0].name, "host");
-    assert_string_equal(request->headers[1].value, "https://app.example");
-    assert_string_equal(request->headers[2].value, "");
-    assert_string_equal(request->headers[4].value, "b=2");
+    static const struct tg_request_header want[] = {{"host", "h"},
+                                                    {"origin", "https://app.example"},
+                                                    {"x-empty", ""},
+                                                    {"cookie", "a=1"},
+                                                    {"cookie", "b=2"}};
+    struct tg_request_header header;
+    size_t cursor = 0;
+    assert_string_equal(tg_request_method(request), "GET");
+    assert_string_equal(tg_request_path(request), "/a%20b");
+    assert_string_equal(tg_request_query(request), "token=x&y=1");
+    assert_string_equal(tg_request_remote(request), "127.0.0.1:54321");
+    assert_int_equal(tg_request_header_count(request), 5);
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(tg_request_next_header(request, &cursor, &header));
+        assert_string_equal(header.name, want[i].name);
+        assert_string_equal(header.value, want[i].value);
+    }
+    assert_false(tg_request_next_header(request, &cursor, &header));
+    assert_null(tg_request_tls_info(request));
+    assert_null(tg_request_client_certificate(request));
     tg_free(request);
+}
+
+/* A name that is kept as a number, one that only begins like it, and one that is text. */
+static void names_come_back_as_they_were_sent(void **state)
+{
+    (void)state;
+    struct tg_request *request =
+        keep("GET / HTTP/1.1\r\nHost: h\r\nVia: 1.1 a\r\nVia-X: b\r\nHos: c\r\n"
+             "X-API-Key: k\r\nForwarded-X: d\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n"
+             "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    static const char *const upgrades[] = {"websocket", "h2c"};
+    struct tg_request_header header;
+    size_t seen = 0;
+    for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
+        if (strcmp(header.name, "upgrade") != 0)
+            continue;
+        assert_string_equal(header.value, upgrades[seen]);
+        seen++;
+    }
+    assert_int_equal(seen, 2);
+    assert_int_equal(tg_request_header_count(request), 10);
+    assert_string_equal(tg_request_header(request, "connection"), "keep-alive, Upgrade");
+    assert_string_equal(tg_request_header(request, "sec-websocket-version"), "13");
+    assert_string_equal(tg_request_header(request, "host"), "h");
+    assert_string_equal(tg_request_header(request, "via"), "1.1 a");
+    assert_string_equal(tg_request_header(request, "via-x"), "b");
+    assert_string_equal(tg_request_header(request, "hos"), "c");
+    assert_string_equal(tg_request_header(request, "x-api-key"), "k");
+    assert_string_equal(tg_request_header(request, "forwarded-x"), "d");
+    tg_free(request);
+}
+
+static void what_is_said_of_other_clients_is_kept_from_a_proxy_only(void **state)
+{
+    static const char head[] = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\n"
+                               "Origin: o\r\nForwarded: for=192.0.2.1\r\n\r\n";
+    (void)state;
+    struct tg_http *http = parse(head);
+    struct tg_request_about about = {.remote = "r", .via_proxy = true, .tls_info = "{}"};
+    struct tg_request *request = tg_request_create(http, &about);
+    assert_int_equal(tg_request_header_count(request), 4);
+    assert_string_equal(tg_request_header(request, "forwarded"), "for=192.0.2.1");
+    assert_string_equal(tg_request_tls_info(request), "{}");
+    assert_null(tg_request_client_certificate(request));
+    assert_true(tg_request_is_via_proxy(request));
+    tg_free(request);
+    about.via_proxy = false;
+    request = tg_request_create(http, &about);
+    assert_int_equal(tg_request_header_count(request), 2);
+    assert_null(tg_request_header(request, "forwarded"));
+    assert_null(tg_request_header(request, "x-forwarded-for"));
+    assert_string_equal(tg_request_header(request, "origin"), "o");
+    assert_false(tg_request_is_via_proxy(request));
+    tg_free(request);
+    tg_http_destroy(http);
 }
 
 static void finding_a_header(void **state)
@@ -55,7 +122,7 @@ static void finding_a_header(void **state)
     assert_string_equal(tg_request_header(request, "cookie"), "a=1");
     assert_null(tg_request_header(request, "Cookie"));
     assert_null(tg_request_header(request, "origin"));
-    assert_string_equal(request->query, "");
+    assert_string_equal(tg_request_query(request), "");
     tg_free(request);
 }
 
@@ -63,12 +130,12 @@ static void no_headers_and_no_memory(void **state)
 {
     (void)state;
     struct tg_request *request = keep("GET / HTTP/1.0\r\n\r\n");
-    assert_int_equal(request->header_count, 0);
+    assert_int_equal(tg_request_header_count(request), 0);
     assert_null(tg_request_header(request, "host"));
     tg_free(request);
     struct tg_http *http = parse("GET / HTTP/1.0\r\n\r\n");
     (void)tg_memory_fail_after(0, 1);
-    request = tg_request_create(http, "", NULL);
+    request = tg_request_create(http, &(struct tg_request_about){.remote = ""});
     (void)tg_memory_fail_after(-1, 0);
     assert_null(request);
     tg_http_destroy(http);
@@ -78,6 +145,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_outlives_the_parser),
+        cmocka_unit_test(names_come_back_as_they_were_sent),
+        cmocka_unit_test(what_is_said_of_other_clients_is_kept_from_a_proxy_only),
         cmocka_unit_test(finding_a_header),
         cmocka_unit_test(no_headers_and_no_memory),
     };

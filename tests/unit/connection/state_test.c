@@ -109,12 +109,12 @@ static void check_move(enum tg_state from, enum tg_state to)
         return;
     }
     assert_false(log_capture_has("invalid_transition"));
-    const struct tg_transition *last = tg_lifecycle_transition(&lifecycle, before.kept);
-    assert_non_null(last);
-    assert_int_equal(last->from, from);
-    assert_int_equal(last->to, to);
-    assert_string_equal(last->reason, "why");
-    assert_true(last->at_ms <= tg_clock_wall_ms() && last->at_ms + 60000 > tg_clock_wall_ms());
+    struct tg_transition last;
+    assert_true(tg_lifecycle_transition(&lifecycle, before.kept, &last));
+    assert_int_equal(last.from, from);
+    assert_int_equal(last.to, to);
+    assert_string_equal(last.reason, "why");
+    assert_true(last.at_ms <= tg_clock_wall_ms() && last.at_ms + 60000 > tg_clock_wall_ms());
 }
 
 static void every_pair_is_as_the_table_says(void **state)
@@ -175,25 +175,26 @@ static void the_ring_keeps_the_latest_in_order(void **state)
     struct tg_metrics metrics = {0};
     struct tg_lifecycle lifecycle;
     walk_to(&lifecycle, TG_PROCESSING_READY, &metrics);
-    assert_null(tg_lifecycle_transition(&lifecycle, 4));
-    assert_int_equal(tg_lifecycle_transition(&lifecycle, 0)->from, TG_CONNECTING);
+    struct tg_transition last, t;
+    assert_false(tg_lifecycle_transition(&lifecycle, 4, &t));
+    assert_true(tg_lifecycle_transition(&lifecycle, 0, &t));
+    assert_int_equal(t.from, TG_CONNECTING);
     for (size_t made = 5; made < 45; made++) {
         bool up = tg_lifecycle_state(&lifecycle) == TG_PROCESSING_READY;
         assert_int_equal(tg_lifecycle_move(&lifecycle, up ? TG_PROCESSING : TG_PROCESSING_READY,
                                            up ? "up" : "down", &id, &metrics),
                          TG_ERR_OK);
         size_t kept = made < TG_TRANSITIONS_KEPT ? made : TG_TRANSITIONS_KEPT;
-        assert_null(tg_lifecycle_transition(&lifecycle, kept));
+        assert_false(tg_lifecycle_transition(&lifecycle, kept, &last));
         for (size_t i = 0; i < kept; i++) {
-            const struct tg_transition *t = tg_lifecycle_transition(&lifecycle, i);
-            assert_non_null(t);
-            assert_true(table_allows((enum tg_state)t->from, (enum tg_state)t->to));
+            assert_true(tg_lifecycle_transition(&lifecycle, i, &t));
+            assert_true(table_allows(t.from, t.to));
             if (i > 0)
-                assert_int_equal(t->from, tg_lifecycle_transition(&lifecycle, i - 1)->to);
+                assert_int_equal(t.from, last.to);
+            last = t;
         }
-        const struct tg_transition *last = tg_lifecycle_transition(&lifecycle, kept - 1);
-        assert_int_equal(last->to, tg_lifecycle_state(&lifecycle));
-        assert_string_equal(last->reason, up ? "up" : "down");
+        assert_int_equal(last.to, tg_lifecycle_state(&lifecycle));
+        assert_string_equal(last.reason, up ? "up" : "down");
     }
 }
 

@@ -420,17 +420,16 @@ static bool legal(enum tg_state from, enum tg_state to)
 static void check_moves(const struct tg_conn *conn)
 {
     const struct tg_lifecycle *lifecycle = tg_conn_lifecycle(conn);
-    const struct tg_transition *before = NULL;
-    for (size_t i = 0; tg_lifecycle_transition(lifecycle, i) != NULL; i++) {
-        const struct tg_transition *t = tg_lifecycle_transition(lifecycle, i);
-        if (!legal((enum tg_state)t->from, (enum tg_state)t->to))
-            fail_msg("illegal move %s -> %s (%s)", tg_state_names[t->from], tg_state_names[t->to],
-                     t->reason);
-        if (before != NULL)
-            assert_int_equal(t->from, before->to);
+    struct tg_transition t, before = {.to = TG_CONNECTING};
+    for (size_t i = 0; tg_lifecycle_transition(lifecycle, i, &t); i++) {
+        if (!legal(t.from, t.to))
+            fail_msg("illegal move %s -> %s (%s)", tg_state_names[t.from], tg_state_names[t.to],
+                     t.reason);
+        if (i > 0)
+            assert_int_equal(t.from, before.to);
         before = t;
     }
-    assert_int_equal(before == NULL ? TG_CONNECTING : before->to, tg_conn_state(conn));
+    assert_int_equal(before.to, tg_conn_state(conn));
 }
 
 static void check_bounds(const struct walk *w, const struct tg_conn *conn)

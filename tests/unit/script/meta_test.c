@@ -94,8 +94,10 @@ static void push_modules(lua_State *L)
     char name[128];
 
     lua_newtable(L);
-    for (size_t i = 0; i < count; i++)
-        add_module(L, rows[i].name);
+    for (size_t i = 0; i < count; i++) {
+        if (strstr(rows[i].name, "._") == NULL) /* those are private */
+            add_module(L, rows[i].name);
+    }
     for (size_t i = 0; i < tg_embedded_files_count; i++) {
         if (module_name(tg_embedded_files[i].name, name))
             add_module(L, name);

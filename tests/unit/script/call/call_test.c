@@ -94,14 +94,18 @@ static void a_coroutine_that_ended_well_is_used_again(void **state)
     fixture_load_body(&fx, "local a, b, c = 1, 2, 3 return a, b, c");
     assert_null(fixture_call(&fx, 0));
     assert_int_equal(fx.generation->pool_count, 1);
-    int ref = fx.generation->pool_refs[0];
+    const struct tg_call *pooled = fx.generation->pool[0];
     for (int i = 0; i < 100; i++)
         assert_null(fixture_call(&fx, 0));
     assert_int_equal(fx.generation->pool_count, 1);
-    assert_int_equal(fx.generation->pool_refs[0], ref);
-    lua_rawgeti(fx.generation->L, LUA_REGISTRYINDEX, ref);
-    assert_int_equal(lua_gettop(lua_tothread(fx.generation->L, -1)), 0);
-    lua_pop(fx.generation->L, 1);
+    assert_ptr_equal(fx.generation->pool[0], pooled);
+    struct tg_call *call = tg_call_create(fx.generation, TG_CALL_HOOK, 0, 0, NULL, NULL);
+    assert_ptr_equal(call, pooled);
+    assert_int_equal(fx.generation->pool_count, 0);
+    assert_int_equal(lua_gettop(call->co), 0);
+    assert_null(call->wait);
+    assert_int_equal(call->args, 0);
+    tg_call_cancel(call);
 }
 
 static void a_coroutine_that_failed_is_not_used_again(void **state)

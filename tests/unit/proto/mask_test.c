@@ -1,0 +1,59 @@
+/* mask_test.c - the XOR by the vector does what the one by the byte does, and no more. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proto/mask.h"
+
+enum { ROOM = 400 };
+static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
+
+static void fill(uint8_t bytes[ROOM])
+{
+    for (size_t i = 0; i < ROOM; i++)
+        bytes[i] = (uint8_t)(i * 7 + 1);
+}
+
+static void every_length_is_masked_at_every_place(void **state)
+{
+    uint8_t bytes[ROOM], expected[ROOM];
+    (void)state;
+    for (size_t from = 0; from < 17; from++) {
+        for (size_t len = 0; len <= 300; len++) {
+            fill(bytes);
+            fill(expected);
+            for (size_t i = 0; i < len; i++)
+                expected[from + i] ^= key[i % 4];
+            tg_ws_mask(bytes + from, len, key);
+            assert_memory_equal(bytes, expected, ROOM);
+        }
+    }
+}
+
+static void pieces_are_masked_like_the_whole(void **state)
+{
+    uint8_t bytes[ROOM], expected[ROOM];
+    (void)state;
+    for (size_t split = 0; split <= 200; split++) {
+        uint8_t next[4] = {key[0], key[1], key[2], key[3]};
+        fill(bytes);
+        fill(expected);
+        tg_ws_mask(expected, 200, key);
+        tg_ws_mask(bytes, split, next);
+        tg_ws_mask_advance(next, split);
+        tg_ws_mask(bytes + split, 200 - split, next);
+        assert_memory_equal(bytes, expected, ROOM);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_length_is_masked_at_every_place),
+        cmocka_unit_test(pieces_are_masked_like_the_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
