@@ -1,8 +1,9 @@
 /* request.c - packs a parsed head into one immutable block.
  *
- *   method path query remote tls_info client_certificate { name value } NUL
+ *   path query remote [method] [tls_info client_certificate] { name value } NUL
  *
- * Each is a text with its NUL; of the two about TLS "" says that there is none. A name is text, or one byte
+ * Each is a text with its NUL; the method is there unless it is GET, the two about TLS when either is known,
+ * "" for the other. A name is text, or one byte
  * below ' ', which no name begins with: its place in the list of what is often sent, where three headers that
  * every client sends have their value too.
  */
@@ -14,14 +15,16 @@
 #include "proto/forwarded.h"
 
 struct tg_request {
-    uint32_t headers_at; /* in `texts` */
     uint16_t header_count;
-    bool secure;
-    bool via_proxy;
+    bool secure : 1;
+    bool via_proxy : 1;
+    bool has_method : 1;
+    bool has_tls : 1;
     char texts[];
 };
 
-enum { METHOD, PATH, QUERY, REMOTE, TLS_INFO, CLIENT_CERTIFICATE, TEXTS };
+/* The places of what is always there. */
+enum { PATH, QUERY, REMOTE, OPTIONAL };
 
 /* The first has the number 1. One with a value stands before the same name without. */
 static const struct {
@@ -138,15 +141,28 @@ static uint16_t pack_headers(struct packer *packer, const struct tg_http *http,
     return count;
 }
 
+static bool has_method(const struct tg_http *http)
+{
+    return !is_text(tg_http_method(http), "GET");
+}
+
+static bool has_tls(const struct tg_request_about *about)
+{
+    return about->tls_info != NULL || about->client_certificate != NULL;
+}
+
 static void pack_line(struct packer *packer, const struct tg_http *http,
                       const struct tg_request_about *about)
 {
-    pack_text(packer, tg_http_method(http));
     pack_text(packer, tg_http_path(http));
     pack_text(packer, tg_http_query(http));
     pack_string(packer, about->remote);
-    pack_string(packer, about->tls_info);
-    pack_string(packer, about->client_certificate);
+    if (has_method(http))
+        pack_text(packer, tg_http_method(http));
+    if (has_tls(about)) {
+        pack_string(packer, about->tls_info);
+        pack_string(packer, about->client_certificate);
+    }
 }
 
 struct tg_request *tg_request_create(const struct tg_http *http,
@@ -154,13 +170,13 @@ struct tg_request *tg_request_create(const struct tg_http *http,
 {
     struct packer packer = {NULL, 0};
     pack_line(&packer, http, about);
-    size_t headers_at = packer.size;
     uint16_t count = pack_headers(&packer, http, about);
-    struct tg_request *request = tg_alloc(sizeof *request + packer.size);
+    struct tg_request *request = tg_alloc(offsetof(struct tg_request, texts) + packer.size);
     if (request == NULL)
         return NULL;
-    request->headers_at = (uint32_t)headers_at; /* a head is smaller (proto/http.c) */
     request->header_count = count;
+    request->has_method = has_method(http);
+    request->has_tls = has_tls(about);
     request->secure = about->secure;
     request->via_proxy = about->via_proxy;
     packer = (struct packer){request->texts, 0};
@@ -178,16 +194,22 @@ static const char *text_at(const struct tg_request *request, size_t place)
     return text;
 }
 
-static const char *text_or_null(const struct tg_request *request, size_t place)
+static size_t first_of_tls(const struct tg_request *request)
 {
-    const char *text = text_at(request, place);
+    return request->has_method ? OPTIONAL + 1 : OPTIONAL;
+}
 
+static const char *text_of_tls(const struct tg_request *request, size_t which)
+{
+    if (!request->has_tls)
+        return NULL;
+    const char *text = text_at(request, first_of_tls(request) + which);
     return text[0] == '\0' ? NULL : text;
 }
 
 const char *tg_request_method(const struct tg_request *request)
 {
-    return text_at(request, METHOD);
+    return request->has_method ? text_at(request, OPTIONAL) : "GET";
 }
 
 const char *tg_request_path(const struct tg_request *request)
@@ -217,12 +239,12 @@ bool tg_request_is_via_proxy(const struct tg_request *request)
 
 const char *tg_request_tls_info(const struct tg_request *request)
 {
-    return text_or_null(request, TLS_INFO);
+    return text_of_tls(request, 0);
 }
 
 const char *tg_request_client_certificate(const struct tg_request *request)
 {
-    return text_or_null(request, CLIENT_CERTIFICATE);
+    return text_of_tls(request, 1);
 }
 
 size_t tg_request_header_count(const struct tg_request *request)
@@ -233,7 +255,9 @@ size_t tg_request_header_count(const struct tg_request *request)
 bool tg_request_next_header(const struct tg_request *request, size_t *cursor,
                             struct tg_request_header *out)
 {
-    const char *at = request->texts + (*cursor == 0 ? request->headers_at : *cursor);
+    const char *at = *cursor == 0
+                         ? text_at(request, first_of_tls(request) + (request->has_tls ? 2 : 0))
+                         : request->texts + *cursor;
     unsigned char first = (unsigned char)*at;
 
     if (first == '\0')

@@ -142,8 +142,9 @@ enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,
         return TG_ERR_INVALID;
     tg_upgrade_accept_key(key.data, key.len, accept);
     /* In pieces, not with printf: that was a sixth of all the instructions of a handshake. */
-    const char *pieces[] = {"HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_LINES
-                            "Sec-WebSocket-Accept: ",
+    static const char begin[] =
+        "HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_LINES "Sec-WebSocket-Accept: ";
+    const char *pieces[] = {begin,
                             accept,
                             subprotocol == NULL ? "" : "\r\nSec-WebSocket-Protocol: ",
                             subprotocol == NULL ? "" : subprotocol,

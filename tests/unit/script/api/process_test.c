@@ -368,6 +368,19 @@ static void a_line_that_is_cut_ends_the_run_that_it_quotes(void **state)
     assert_ended(2, "well");
 }
 
+static void what_is_no_json_ends_the_run_whose_id_it_holds_whole(void **state)
+{
+    (void)state;
+    load();
+    assert_non_null(ask());
+    say("run_12 arun_13, xrun_ run_");
+    pass_ms(0);
+    assert_int_equal(fx.done, 0);
+    say("run_ oops (run_1): {");
+    pass_ms(0);
+    assert_ended(1, "bad_upstream_answer");
+}
+
 static void the_end_of_the_state_is_the_end_of_the_process(void **state)
 {
     (void)state;
@@ -432,6 +445,7 @@ int main(void)
         TEST(silence_ends_a_run_and_the_process_is_told),
         TEST(a_flood_for_nobody_is_read_in_portions),
         TEST(a_line_that_is_cut_ends_the_run_that_it_quotes),
+        TEST(what_is_no_json_ends_the_run_whose_id_it_holds_whole),
         TEST(the_end_of_the_state_is_the_end_of_the_process),
         TEST(memory_that_is_out_ends_the_run_and_nothing_else),
     };

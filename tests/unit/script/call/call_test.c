@@ -321,6 +321,19 @@ static void abandoning_tells_the_owner_why(void **state)
     assert_string_equal(fx.text, "reloaded");
 }
 
+/* Its timer is set by the first wait, and what the call took before counts. */
+static void the_wall_budget_counts_from_the_start(void **state)
+{
+    (void)state;
+    fixture_set_budget(&fx, 5000);
+    fixture_load_body(&fx, "local from = os.clock() while os.clock() - from < 0.03 do end wait()");
+    struct tg_call *call = fixture_call(&fx, 60000);
+    assert_non_null(call);
+    uint64_t left_ms = call->wall_timer.due_ms - tg_timers_now_ms(fx.env.timers);
+    assert_in_range(left_ms, 1, 60000 - 30);
+    tg_call_cancel(call);
+}
+
 static void the_wall_budget_ends_a_wait(void **state)
 {
     (void)state;
@@ -496,6 +509,7 @@ int main(void)
         TEST(cancelling_a_running_call_ends_it_at_its_return),
         TEST(a_call_that_never_started_can_be_cancelled),
         TEST(abandoning_tells_the_owner_why),
+        TEST(the_wall_budget_counts_from_the_start),
         TEST(the_wall_budget_ends_a_wait),
         TEST(sleep_wakes_by_the_loop),
         TEST(a_builder_that_fails_ends_the_call),

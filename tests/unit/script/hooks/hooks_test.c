@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "connection/connection.h"
@@ -256,6 +257,29 @@ static void test_reload_serves_the_next_hook(void **state)
     BENCH_UNTIL(bench, tg_host_generations(stage->host) == 1);
 }
 
+/* 18 MB of messages through a state of 16 MiB, of which the policy keeps about 9. */
+static void test_large_messages_leave_room_for_each_other(void **state)
+{
+    enum { LARGE = 60000, MESSAGES = 300 };
+    struct stage *stage = *state;
+    struct bench *bench = &stage->bench;
+    char *bytes = calloc(1, LARGE);
+    assert_non_null(bytes);
+    stage_load(stage, "local kept = {} for i = 1, 70000 do kept[i] = {i, 'k' .. i} end\n"
+                      "return { " YES ", binary = function(conn, bytes)\n"
+                      "  conn:send({kept = #kept, len = #bytes}) end }");
+    struct bench_client *client = bench_ready(bench);
+    for (int i = 0; i < MESSAGES; i++) {
+        bytes[0] = (char)i;
+        bench_send_frame(bench, client, 2, bytes, LARGE);
+        (void)bench_expect(bench, client, "\"len\":60000");
+    }
+    assert_int_equal(
+        tg_counter_get(&bench->metrics->hook_outcomes[TG_HOOK_BINARY][TG_HOOK_OK_OUTCOME]),
+        MESSAGES);
+    free(bytes);
+}
+
 static void test_route(void **state)
 {
     struct stage *stage = *state;
@@ -307,6 +331,7 @@ int main(void)
         TEST(test_messages_are_plain_tables),
         TEST(test_a_waiting_hook_is_cancelled_with_its_connection),
         TEST(test_reload_serves_the_next_hook),
+        TEST(test_large_messages_leave_room_for_each_other),
         TEST(test_route),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
