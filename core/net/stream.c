@@ -14,7 +14,6 @@
 #include "net/stream.h"
 
 #include <assert.h>
-#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -174,13 +173,11 @@ void tg__stream_written(struct tg_stream *stream)
 
 enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
 {
-    uv_os_fd_t fd;
-
-    if (uv_fileno((const uv_handle_t *)&stream->tcp, &fd) == 0) {
-        ssize_t n = send(fd, tg_buffer_head(bytes), bytes->len, MSG_NOSIGNAL);
-        if (n > 0)
-            tg_buffer_consume(bytes, (size_t)n, SIZE_MAX);
-    }
+    /* Not uv_buf_init, which cuts the length to 32 bits. */
+    uv_buf_t buf = {.base = (char *)tg_buffer_head(bytes), .len = bytes->len};
+    int n = uv_try_write((uv_stream_t *)&stream->tcp, &buf, 1);
+    if (n > 0)
+        tg_buffer_consume(bytes, (size_t)n, SIZE_MAX);
     if (bytes->len == 0)
         return TG_ERR_OK;
     struct tg_pending *pending = tg_calloc(1, sizeof *pending);
@@ -189,8 +186,8 @@ enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
     stream->pending = pending;
     pending->unsent = *bytes;
     *bytes = TG_BUFFER_INIT;
-    /* Not uv_buf_init, which cuts the length to 32 bits. */
-    uv_buf_t buf = {.base = (char *)tg_buffer_head(&pending->unsent), .len = pending->unsent.len};
+    buf.base = (char *)tg_buffer_head(&pending->unsent);
+    buf.len = pending->unsent.len;
     if (uv_write(&pending->request.write, (uv_stream_t *)&stream->tcp, &buf, 1, on_write) != 0) {
         tg__stream_settled(stream);
         return TG_ERR_SYS;
