@@ -28,6 +28,7 @@ struct tg_run;
 struct tg_runs; /* all runs of one worker */
 
 #define TG_RUN_ID_SIZE 40
+#define TG_RUN_ID_PREFIX "run_"
 #define TG_RUN_DEPTH_MAX 8 /* runs inside each other, the client's included */
 
 /* The texts of tidegate_run_outcomes_total. */

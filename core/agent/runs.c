@@ -57,7 +57,7 @@ static struct tg_run *make_run(struct tg_runs *runs, struct tg_run *parent, cons
     run->runs = runs;
     run->started_ns = tg_clock_monotonic_ns();
     run->metrics = tg_metrics_agent(tg_hub_get_metrics(runs->hub), agent);
-    (void)snprintf(run->id, sizeof run->id, "run_%02x%010" PRIx64 "_%016" PRIx64,
+    (void)snprintf(run->id, sizeof run->id, TG_RUN_ID_PREFIX "%02x%010" PRIx64 "_%016" PRIx64,
                    tg_hub_get_options(runs->hub)->worker, ++runs->sequence, tg_random_u64());
     run->parent = parent;
     run->outermost = parent == NULL ? run : parent->outermost;

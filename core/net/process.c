@@ -167,7 +167,8 @@ static void on_child_exit(uv_process_t *child, int64_t status, int signal_number
 static void begin(struct tg__process *process)
 {
     const struct tg__processes *processes = tg__processes_of(process);
-    int rc = tg__process_spawn(process, on_child_exit);
+    /* A child that came after stop() would be ended by nobody, and its loop would wait for it. */
+    int rc = processes->stopped ? UV_ECANCELED : tg__process_spawn(process, on_child_exit);
 
     if (rc != 0) {
         (void)snprintf(process->end_text, sizeof process->end_text, "it cannot be started: %s",
@@ -284,6 +285,7 @@ static void stop(struct tg_processes *from)
 {
     struct tg__processes *processes = TG_CONTAINER_OF(from, struct tg__processes, base);
 
+    processes->stopped = true;
     TG_LIST_EACH (node, next, &processes->all)
         tg__process_begin_end(TG_CONTAINER_OF(node, struct tg__process, node),
                               "it is not needed any more");

@@ -80,7 +80,8 @@ struct tg_processes_ops {
     void (*resume)(struct tg_process *process);
     /* Its input ends; what does not end with that is sent SIGTERM and then SIGKILL, with all its children. */
     void (*close)(struct tg_process *process);
-    /* Every process begins to end; whose owner has not closed it is told. For a loop that shall come to rest. */
+    /* Every process begins to end; whose owner has not closed it is told, also when it was not started yet, as
+     * none is from now on. For a loop that shall come to rest. */
     void (*stop)(struct tg_processes *from);
     /* Closes every process. Memory is freed when the loop has seen the end of the last one. */
     void (*destroy)(struct tg_processes *from);

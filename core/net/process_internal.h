@@ -24,6 +24,7 @@ struct tg__processes {
     uv_loop_t *loop; /* borrowed until the last process is gone */
     struct tg_processes_options options;
     struct tg_list all; /* tg__process.node; owned */
+    bool stopped;       /* nothing is started any more */
     bool destroyed;     /* freed with the last of them */
     char read_buffer[TG__PROCESS_READ_SIZE];
 };

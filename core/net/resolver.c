@@ -151,8 +151,9 @@ static bool is_address(struct tg_lookup *lookup)
     address.port = lookup->port;
     lookup->found[0] = address;
     lookup->count = 1;
-    lookup->owners = 1;
-    return uv_async_send(&lookup->wake_up) == 0;
+    lookup->owners = 1; /* no thread */
+    (void)uv_async_send(&lookup->wake_up);
+    return true;
 }
 
 enum tg_err tg_lookup_start(struct tg_lookup **out, struct uv_loop_s *loop, const char *host,

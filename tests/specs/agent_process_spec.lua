@@ -52,7 +52,8 @@ end
 
 describe("agent.process", function()
   it("asks with who, where and what, and with nothing that was not chosen", function()
-    local host = host_with [[identity = { "roles" }, context = { "tenant" }, env = { MODEL = "small" }]]
+    local host = host_with [[identity = { "roles" }, context = { "tenant" },
+      env = { MODEL = "small", PYTHONUTF8 = "1" }]]
     host:process(COMMAND, { completed })
     local client = host:connect()
     local run = client:execute({ message = "Hello", depth = 2 }, "child")
@@ -70,6 +71,7 @@ describe("agent.process", function()
     }, process.messages[1])
     assert.same({ "python3", "agent.py" }, process.command)
     assert.equal("small", process.env.MODEL)
+    assert.equal("1", process.env.PYTHONUTF8)
     assert.equal("1", process.env.PYTHONUNBUFFERED)
     assert.equal("done", client:expect("agent_completed").data.response)
   end)
@@ -251,7 +253,12 @@ return policy]]):format(options) })
     assert.matches("command: a list such as", refused '{ command = { "a", 7 } }')
     assert.matches("command: a list such as", refused '{ command = { "a", "b\\0c" } }')
     assert.matches("env: names .* and texts", refused '{ command = { "a" }, env = { ["A=B"] = "c" } }')
-    assert.matches("env: .*none of LD_", refused '{ command = { "a" }, env = { LD_PRELOAD = "x.so" } }')
+    for _, name in ipairs { "LD_PRELOAD", "PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "BASH_ENV",
+      "NODE_OPTIONS", "PERL5OPT", "RUBYOPT", "LUA_INIT", "GCONV_PATH", "OPENSSL_CONF",
+      "JAVA_TOOL_OPTIONS" } do
+      local why = refused(('{ command = { "a" }, env = { %s = "x" } }'):format(name))
+      assert.matches("env: .*none of LD_.*which bring other code", why)
+    end
     assert.matches("max_event: a number of bytes", refused '{ command = { "a" }, max_event = 1e9 }')
     assert.matches("there is no option shell", refused '{ command = { "a" }, shell = true }')
   end)

@@ -314,6 +314,7 @@ describe("agent.websocket", function()
     { 'agent.websocket{ url = "ws://x", retries = 11 }', "retries: a whole number" },
     { 'agent.websocket{ url = "ws://x", reuse = true }', "reuse: seconds or false" },
     { 'agent.websocket{ url = "ws://x", max_event = "1" }', "max_event: a number of bytes" },
+    { 'agent.websocket{ url = "ws://x", max_event = 1e300 }', "max_event: a number of bytes, 8 MiB at most" },
   } do
     it("refuses " .. row[1], function()
       local source = 'local agent = require "tidegate.agent"\nlocal a = ' .. row[1]

@@ -20,23 +20,13 @@
 
 /* --- accounts ----------------------------------------------------------------------------------- */
 
-static void charge(struct tg_http_response *response, size_t bytes)
-{
-    response->generation->memory_used += bytes - response->charged;
-    response->charged = bytes;
-}
-
 bool tg_http_charge(struct tg_http_response *response)
 {
-    const struct tg_generation *generation = response->generation;
     size_t bytes = response->head.capacity + response->body.capacity +
                    response->lines.partial.capacity + response->events.lines.partial.capacity +
                    response->events.data.capacity;
-    bool fits = bytes <= response->charged ||
-                generation->memory_used - response->charged + bytes <= generation->memory_max;
 
-    charge(response, bytes);
-    return fits;
+    return tg_generation_charge(response->generation, &response->charged, bytes);
 }
 
 static void count_start(const struct tg_http_response *response)
@@ -107,7 +97,7 @@ void tg_http_free(struct tg_http_response *response)
     tg_buffer_fini(&response->body);
     tg_line_splitter_fini(&response->lines);
     tg_event_stream_fini(&response->events);
-    charge(response, 0);
+    (void)tg_http_charge(response);
 }
 
 /* --- waiting ------------------------------------------------------------------------------------ */

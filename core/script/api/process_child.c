@@ -54,7 +54,8 @@ void tg_child_set_pause(struct tg_child *child, enum tg_child_pause why, bool on
  * once more, as long as no line has come for it. */
 static bool may_ask_again(const struct tg_child *child, const struct tg_exchange *exchange)
 {
-    return child->answered && exchange->request.len > 0 && !exchange->again;
+    return child->answered && exchange->request.len > 0 && !exchange->again &&
+           exchange->code == NULL;
 }
 
 static void on_restart(struct tg_timer *timer);
@@ -70,12 +71,11 @@ static void end_all(struct tg_child *child, const char *text, const char *why)
 {
     TG_LIST_EACH (node, next, &child->exchanges) {
         struct tg_exchange *exchange = exchange_at(node);
-        if (may_ask_again(child, exchange) && restart_in(child, 0) == TG_ERR_OK) {
+        exchange->sent = false; /* to none that the next one would have to be told of */
+        if (may_ask_again(child, exchange) && restart_in(child, 0) == TG_ERR_OK)
             exchange->again = true;
-            exchange->sent = false;
-        } else {
+        else
             tg_exchange_fail(exchange, "upstream_unavailable", text, why);
-        }
     }
 }
 
@@ -191,7 +191,8 @@ static size_t unread(const struct tg_child *child)
     size_t bytes = child->process == NULL ? 0 : tg_process_unwritten(child->process);
 
     TG_LIST_EACH (node, next, &child->exchanges)
-        bytes += exchange_at(node)->sent ? 0 : exchange_at(node)->request.len;
+        if (!exchange_at(node)->sent && exchange_at(node)->code == NULL)
+            bytes += exchange_at(node)->request.len;
     return bytes;
 }
 

@@ -22,14 +22,8 @@ static struct tg_timers *timers_of(const struct tg_exchange *exchange)
 
 bool tg_exchange_charge(struct tg_exchange *exchange)
 {
-    struct tg_generation *generation = exchange->generation;
-    size_t bytes = exchange->request.capacity + exchange->lines.capacity;
-    bool fits = bytes <= exchange->charged ||
-                generation->memory_used - exchange->charged + bytes <= generation->memory_max;
-
-    generation->memory_used += bytes - exchange->charged;
-    exchange->charged = bytes;
-    return fits;
+    return tg_generation_charge(exchange->generation, &exchange->charged,
+                                exchange->request.capacity + exchange->lines.capacity);
 }
 
 static void set_queued(struct tg_child *child, size_t queued)

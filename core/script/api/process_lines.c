@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/run.h"
 #include "base/json_reader.h"
 #include "base/log.h"
 #include "net/timer.h"
@@ -23,23 +24,37 @@ static struct tg_exchange *exchange_at(struct tg_list *node)
     return TG_CONTAINER_OF(node, struct tg_exchange, node);
 }
 
-static struct tg_exchange *find(const struct tg_child *child, const char *run_id)
-{
-    TG_LIST_EACH (node, next, &child->exchanges)
-        if (strcmp(exchange_at(node)->run_id, run_id) == 0)
-            return exchange_at(node);
-    return NULL;
-}
-
-/* IDs of runs are random: what holds one means it. */
-static struct tg_exchange *find_quoted(const struct tg_child *child, const char *data, size_t len)
+static struct tg_exchange *find(const struct tg_child *child, const char *run_id, size_t len)
 {
     TG_LIST_EACH (node, next, &child->exchanges) {
-        const char *run_id = exchange_at(node)->run_id;
-        if (memmem(data, len, run_id, strlen(run_id)) != NULL)
+        const char *theirs = exchange_at(node)->run_id;
+        if (strlen(theirs) == len && memcmp(theirs, run_id, len) == 0)
             return exchange_at(node);
     }
     return NULL;
+}
+
+static bool is_of_an_id(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '_';
+}
+
+/* IDs of runs are random: what holds one means it. The line may have megabytes and there may be hundreds of
+ * runs, so it is gone through once, and not once for each of them. */
+static struct tg_exchange *find_quoted(const struct tg_child *child, const char *data, size_t len)
+{
+    const char *end = data + len;
+    struct tg_exchange *found = NULL;
+
+    while (found == NULL && (data = memmem(data, (size_t)(end - data), TG_RUN_ID_PREFIX,
+                                           sizeof TG_RUN_ID_PREFIX - 1)) != NULL) {
+        const char *id = data;
+        while (data < end && is_of_an_id(*data))
+            data++;
+        if (data - id < TG_RUN_ID_ROOM)
+            found = find(child, id, (size_t)(data - id));
+    }
+    return found;
 }
 
 /* NULL: nobody's; *why says so. */
@@ -61,7 +76,7 @@ static struct tg_exchange *find_addressee(const struct tg_child *child, const ch
     *why = "no run with this run_id is under way";
     if (tg_json_copy_string(&member, run_id, sizeof run_id) != TG_ERR_OK)
         return NULL;
-    return find(child, run_id);
+    return find(child, run_id, strlen(run_id));
 }
 
 static void on_breath(struct tg_timer *timer)

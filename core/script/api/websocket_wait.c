@@ -22,14 +22,8 @@
 
 bool tg_websocket_charge(struct tg_websocket *socket)
 {
-    struct tg_generation *generation = socket->generation;
-    size_t bytes = socket->inbox.capacity + socket->farewell.capacity;
-    bool fits = bytes <= socket->charged ||
-                generation->memory_used - socket->charged + bytes <= generation->memory_max;
-
-    generation->memory_used += bytes - socket->charged;
-    socket->charged = bytes;
-    return fits;
+    return tg_generation_charge(socket->generation, &socket->charged,
+                                socket->inbox.capacity + socket->farewell.capacity);
 }
 
 static void count_start(const struct tg_websocket *socket)

@@ -159,6 +159,19 @@ TG_MUST enum tg_err tg_generation_build(struct tg_generation **out, struct tg_sc
                                         struct tg_source *source, struct tg_mistakes *mistakes);
 void tg_generation_destroy(struct tg_generation *generation); /* call_count is 0; NULL is allowed */
 
+/* Counts `bytes` that an object of the state holds outside of it, in place of *charged. False: there is no room
+ * for them; they are counted all the same, until the object has let go of them. */
+static inline bool tg_generation_charge(struct tg_generation *generation, size_t *charged,
+                                        size_t bytes)
+{
+    size_t others = generation->memory_used - *charged;
+    bool fits = bytes <= *charged || others + bytes <= generation->memory_max;
+
+    generation->memory_used = others + bytes;
+    *charged = bytes;
+    return fits;
+}
+
 /* The generation that a state (or any coroutine of it) belongs to. */
 struct tg_generation *tg_generation_of(struct lua_State *L);
 

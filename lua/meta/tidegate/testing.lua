@@ -171,6 +171,7 @@ function Host:websockets(pattern) end
 ---@field signal? integer it is killed by that signal
 
 ---@alias tidegate.TestProcessPieces (string|table|tidegate.TestProcessPiece)[]
+---@alias tidegate.TestPlayer fun(message: table|string, process: tidegate.TestProcess): tidegate.TestProcessPieces?
 
 --- How an agent behaves that is a process: what it writes for each run, or what the function says for each message,
 --- `agent_cancel` as well. What was given last is looked at first. A command that nothing plays fails the spec.
@@ -179,7 +180,7 @@ function Host:websockets(pattern) end
 ---       { type = "agent_delta", text = "Hel" }, { { type = "agent_completed", response = "Hello" }, delay = 1 },
 ---     })
 ---@param pattern string of the whole command: "python3 *.py"
----@param answer tidegate.TestProcessPieces|fun(message: table|string, process: tidegate.TestProcess): tidegate.TestProcessPieces?
+---@param answer tidegate.TestProcessPieces|tidegate.TestPlayer
 function Host:process(pattern, answer) end
 
 --- The processes that the policy has started, oldest first.

@@ -5,6 +5,7 @@ local M = {}
 
 M.RETRIES = 2
 M.EVENT_BYTES = 1048576
+local EVENT_BYTES_MAX = 8388608
 M.CIRCUIT = { failures = 5, pause = 10 }
 
 --- Each tells whether a value is one of the kind, and what is expected.
@@ -21,6 +22,11 @@ end
 
 function kinds.bytes(value)
   return type(value) == "number" and value >= 1 and value % 1 == 0, "a number of bytes"
+end
+
+--- Of what is held whole before the script sees it, outside of script.memory.
+function kinds.event_bytes(value)
+  return kinds.bytes(value) and value <= EVENT_BYTES_MAX, "a number of bytes, 8 MiB at most,"
 end
 
 function kinds.text(value)

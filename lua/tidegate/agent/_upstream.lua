@@ -83,7 +83,7 @@ local function note(settings, circuit, ending)
   end
   circuit.failures = circuit.failures + 1
   if circuit.failures >= settings.circuit.failures then
-    circuit.closed_until = time.now() + settings.circuit.pause
+    circuit.closed_until = time.monotonic() + settings.circuit.pause
   end
 end
 
@@ -92,7 +92,7 @@ function M.agent(name, settings, execute)
   local circuit = { failures = 0, closed_until = 0 }
   return function(run, input)
     local ending
-    if time.now() < circuit.closed_until then
+    if time.monotonic() < circuit.closed_until then
       ending = failure("upstream_unavailable", "several failures one after the other: not asked")
     else
       ending = execute(run, input)

@@ -73,7 +73,11 @@ end
 -- --- the request -----------------------------------------------------------------------------------------
 
 local function headers_of(settings, run)
-  local headers = { accept = options.accept[settings.stream], ["idempotency-key"] = run.id }
+  local headers = {
+    accept = options.accept[settings.stream],
+    ["content-type"] = "application/json",
+    ["idempotency-key"] = run.id,
+  }
   for name, value in pairs(settings.headers) do
     headers[type(name) == "string" and name:lower() or name] = value
   end
@@ -99,12 +103,16 @@ end
 
 --- A response with a status of 200 to 299, or an end of the run.
 local function ask(settings, run, input)
+  local body, unsendable = request_of.text_of(settings, run, input)
+  if not body then
+    return nil, unsendable
+  end
   local request = {
     url = settings.url,
     method = "POST",
     headers = headers_of(settings, run),
     bearer = settings.bearer,
-    json = request_of.body_of(settings, run, input),
+    body = body,
     connect_timeout = settings.connect_timeout,
     idle_timeout = settings.idle_timeout,
     max_response = settings.max_event,

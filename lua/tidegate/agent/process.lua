@@ -6,7 +6,6 @@
 
 local core = require "tidegate._process"
 local events = require "tidegate.agent._events"
-local json = require "tidegate.json"
 local options = require "tidegate.agent._options"
 local request_of = require "tidegate.agent._request"
 local time = require "tidegate.time"
@@ -14,7 +13,6 @@ local upstream = require "tidegate.agent._upstream"
 
 local either, kinds = options.either, options.kinds
 
-local EVENT_BYTES_MAX = 8388608
 local IDLE_SECONDS = 60
 local WORDS_MAX, WORD_BYTES_MAX = 100, 4096
 
@@ -32,9 +30,34 @@ local function is_command(value)
   return good, 'a list such as { "python3", "agent.py" }, the program first,'
 end
 
---- LD_PRELOAD and its kin would make another program of the one that is allowed.
+-- What loaders, shells and languages read before the first line of a program that is allowed: each of these
+-- could make another program of it, such as PATH for a script that begins with "#!/usr/bin/env python3".
+local code_prefixes = {
+  "^LD_", "^PYTHON", "^PERL", "^RUBY", "^LUA_", "^BASH", "^OPENSSL_", "^JAVA_", "^_JAVA_", "^JDK_",
+}
+local code_names = {}
+for name in ([[PATH HOME IFS ENV CDPATH SHELLOPTS PS4 ZDOTDIR FPATH GCONV_PATH GLIBC_TUNABLES LOCPATH NLSPATH
+  NODE_OPTIONS NODE_PATH CLASSPATH DOTNET_STARTUP_HOOKS PHPRC PHP_INI_SCAN_DIR]]):gmatch "%S+" do
+  code_names[name] = true
+end
+local harmless = {
+  PYTHONHASHSEED = true,
+  PYTHONIOENCODING = true,
+  PYTHONUNBUFFERED = true,
+  PYTHONUTF8 = true,
+}
+
+local function brings_code(name)
+  for _, prefix in ipairs(code_prefixes) do
+    if name:find(prefix) then
+      return not harmless[name]
+    end
+  end
+  return code_names[name] or false
+end
+
 local function is_variable(name)
-  return type(name) == "string" and name:find "^[%a_][%w_]*$" and not name:find "^LD_"
+  return type(name) == "string" and name:find "^[%a_][%w_]*$" and not brings_code(name)
 end
 
 local function is_environment(value)
@@ -43,7 +66,8 @@ local function is_environment(value)
     count = count + 1
     good = good and is_variable(name) and is_word(text)
   end
-  return good and count <= WORDS_MAX, "names (none of LD_*) and texts, as in { MODEL = \"small\" },"
+  return good and count <= WORDS_MAX, "names (none of LD_*, PATH, HOME, PYTHONPATH and the like, "
+    .. "which bring other code) and texts, as in { MODEL = \"small\" },"
 end
 
 local rows = {
@@ -56,9 +80,7 @@ local rows = {
   context = kinds.names,
   timeout = kinds.seconds,
   idle_timeout = kinds.seconds,
-  max_event = function(value)
-    return kinds.bytes(value) and value <= EVENT_BYTES_MAX, "a number of bytes, 8 MiB at most,"
-  end,
+  max_event = kinds.event_bytes,
   circuit = kinds.circuit,
 }
 
@@ -137,11 +159,9 @@ local function read(settings, run, exchange)
 end
 
 local function execute(settings, process, run, input)
-  local request = request_of.body_of(settings, run, input)
-  request.type = "agent_execution"
-  local line, why = json.encode(request)
+  local line, unsendable = request_of.text_of(settings, run, input, "agent_execution")
   if not line then
-    return { code = "bad_input", text = "the request cannot be sent", why = why }
+    return unsendable
   end
   local exchange = core.ask(process, run.id, line)
   local ending, told = read(settings, run, exchange)

@@ -89,16 +89,6 @@ end
 
 -- --- a run -----------------------------------------------------------------------------------------------
 
-local function texts_of(settings, run, input)
-  local request = request_of.body_of(settings, run, input)
-  request.type = "agent_execution"
-  local text, why = json.encode(request)
-  if not text then
-    error("agent.websocket: the request is no JSON: " .. why, 0)
-  end
-  return text, json.encode { type = "agent_cancel", run_id = run.id }
-end
-
 -- Sends the request; what comes first, or nil and a failure.
 local function ask_on(socket, request, farewell)
   websocket.farewell(socket, farewell)
@@ -161,7 +151,11 @@ function M.new(given)
   end
   local kept = {}
   return upstream.agent("agent.websocket", settings, function(run, input)
-    local request, farewell = texts_of(settings, run, input)
+    local request, unsendable = request_of.text_of(settings, run, input, "agent_execution")
+    if not request then
+      return unsendable
+    end
+    local farewell = json.encode { type = "agent_cancel", run_id = run.id }
     local begun, ending = upstream.attempt(settings, nil, function()
       return try(settings, kept, request, farewell)
     end)

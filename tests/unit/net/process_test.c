@@ -347,6 +347,22 @@ static void test_closing_before_the_start_starts_nothing(void **state)
     test_free(heard);
 }
 
+/* uv_walk lets go of what a thread that ends has: only a child that was started later would hold the loop. */
+static void test_after_a_stop_nothing_is_started_any_more(void **state)
+{
+    struct heard *before = start_script("exec sleep 1000");
+
+    (void)state;
+    tg_processes_stop(processes);
+    struct heard *after = start_script("exec sleep 1000");
+    until_end(before);
+    until_end(after);
+    assert_int_equal(before->end.fate, TG_PROCESS_FAILED);
+    assert_int_equal(after->end.fate, TG_PROCESS_FAILED);
+    test_free(before);
+    test_free(after);
+}
+
 static void test_who_closes_its_output_is_ended(void **state)
 {
     struct heard *heard = start_script("echo hello; exec >&-; while :; do sleep 100; done");
@@ -558,6 +574,7 @@ int main(void)
         TEST(test_who_ignores_the_end_and_sigterm_is_killed),
         TEST(test_closing_inside_a_line_is_the_last_that_is_heard),
         TEST(test_closing_before_the_start_starts_nothing),
+        TEST(test_after_a_stop_nothing_is_started_any_more),
         TEST(test_who_closes_its_output_is_ended),
         TEST(test_who_closes_its_input_is_ended_when_it_is_written_to),
         TEST(test_what_it_has_started_ends_with_it),

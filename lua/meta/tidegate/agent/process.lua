@@ -15,7 +15,8 @@ function process.new(options) end
 --- name it in any case.
 ---@field command string[]
 --- More variables of its environment. Of the server's it has PATH, HOME, USER, LOGNAME, LANG, LC_*, TZ and
---- TMPDIR, and besides them PYTHONUNBUFFERED=1, so that what Python prints comes at once. LD_* may not be set.
+--- TMPDIR, and besides them PYTHONUNBUFFERED=1, so that what Python prints comes at once. What could bring other
+--- code into the program may not be set: LD_*, PATH, HOME, PYTHONPATH, NODE_OPTIONS and the like.
 ---@field env? table<string, string>
 ---@field name? string for the log; the program's name by default
 ---@field identity? string[]|boolean which fields of `conn.identity` are sent; none by default, true: all

@@ -24,7 +24,7 @@ function websocket.new(options) end
 --- After so many seconds without a byte we ping, and after as many again the upstream counts as lost; 20 by
 --- default.
 ---@field ping_interval? number
----@field max_event? integer bytes of one message; 1 MiB by default
+---@field max_event? integer bytes of one message; 1 MiB by default, 8 MiB at most
 ---@field retries? integer more tries while nothing of an answer has come, 2 by default, 10 at most
 --- Seconds that a connection may wait for another run after a run that ended well; false, the default: each run
 --- has its own. The events of such an upstream should carry the `run_id` of the request: those of another run

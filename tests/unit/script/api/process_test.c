@@ -319,6 +319,24 @@ static void an_end_is_told_to_every_run_once_and_from_the_loop(void **state)
     assert_int_equal(fake.starts, 1);
 }
 
+static void a_process_is_not_told_of_runs_that_another_had(void **state)
+{
+    (void)state;
+    load();
+    assert_non_null(ask());
+    say("{\"type\":\"agent_completed\",\"run_id\":\"run_1\",\"response\":\"well\"}");
+    struct tg_call *begun = ask();
+    assert_non_null(ask());
+    say_delta(2, "wait", 10);
+    end_process(0);
+    fake.written[0] = '\0';
+    pass_ms(0);
+    assert_int_equal(fake.starts, 2);
+    assert_text_has(fake.written, "\"run_id\":\"run_3\""); /* nothing had come for it: once more */
+    tg_call_cancel(begun);
+    assert_null(strstr(fake.written, "run_2"));
+}
+
 static void silence_ends_a_run_and_the_process_is_told(void **state)
 {
     (void)state;
@@ -442,6 +460,7 @@ int main(void)
         TEST(lines_for_which_the_state_has_no_room_end_the_run),
         TEST(requests_that_are_not_read_are_refused_beyond_a_bound),
         TEST(an_end_is_told_to_every_run_once_and_from_the_loop),
+        TEST(a_process_is_not_told_of_runs_that_another_had),
         TEST(silence_ends_a_run_and_the_process_is_told),
         TEST(a_flood_for_nobody_is_read_in_portions),
         TEST(a_line_that_is_cut_ends_the_run_that_it_quotes),
