@@ -4,21 +4,44 @@
  */
 #include "base/stopwatch.h"
 
-#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
+
+bool tg_stopwatch_trusts(const char *clocksource)
+{
+    return strcmp(clocksource, "tsc") == 0 || strcmp(clocksource, "kvm-clock") == 0 ||
+           strcmp(clocksource, "hyperv_clocksource_tsc_page") == 0;
+}
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 
 #define INVARIANT_TSC (1U << 8) /* CPUID 0x80000007, EDX */
+#define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+
+static bool is_trusted_by_kernel(void)
+{
+    char name[64] = "";
+    FILE *file = fopen(CLOCKSOURCE, "re");
+
+    if (file == NULL)
+        return true; /* nothing is known against it */
+    size_t len = fread(name, 1, sizeof name - 1, file);
+    (void)fclose(file);
+    name[len] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+    return tg_stopwatch_trusts(name);
+}
 
 static bool has_counter(void)
 {
     unsigned a, b, c, d;
 
-    return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & INVARIANT_TSC) != 0;
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & INVARIANT_TSC) != 0 &&
+           is_trusted_by_kernel();
 }
 
 /* Not ordered with the instructions around it: some nanoseconds do not matter, and a fence takes more. */

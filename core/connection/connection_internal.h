@@ -162,7 +162,8 @@ static inline bool tg__is_up(const struct tg_conn *conn)
 {
     return conn->lifecycle.state > TG_CONNECTING && conn->lifecycle.state < TG_CLOSING;
 }
-/* Milliseconds since a time that was stored in 32 bits; right for seven weeks, and deadlines are shorter. */
+/* Milliseconds since a time that was stored in 32 bits; right for seven weeks, and limits are shorter
+ * (SILENCE_MS_MAX in ops/config_rows.c). */
 static inline uint32_t tg__since(const struct tg_conn *conn, uint32_t then_ms)
 {
     return (uint32_t)tg_timers_now_ms(conn->hub->timers) - then_ms;

@@ -12,6 +12,8 @@
 #include "ops/config_internal.h"
 
 #define MS_MAX (UINT64_C(1000) * 3600 * 24 * 365)
+/* Of silence: what connection/ can measure with the 32 bits that it keeps of such times, with a margin. */
+#define SILENCE_MS_MAX (UINT64_C(1000) * 3600 * 24 * 30)
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
@@ -63,15 +65,16 @@
       "Time to become authenticated.")                                                             \
     X("limits.setup_timeout", setup_timeout_ms, DURATION, "DURATION", "30s", 1, MS_MAX, NULL,      \
       "Time from authenticated to ready for messages.")                                            \
-    X("limits.idle_after", idle_after_ms, DURATION, "DURATION", "60s", 1, MS_MAX, NULL,            \
+    X("limits.idle_after", idle_after_ms, DURATION, "DURATION", "60s", 1, SILENCE_MS_MAX, NULL,    \
       "Without a run or a message for this long a connection counts as idle.")                     \
-    X("limits.ping_interval", ping_interval_ms, DURATION, "DURATION", "30s", 0, MS_MAX, NULL,      \
-      "A connection that is silent for this long is pinged; 0: never.")                            \
+    X("limits.ping_interval", ping_interval_ms, DURATION, "DURATION", "30s", 0, SILENCE_MS_MAX,    \
+      NULL, "A connection that is silent for this long is pinged; 0: never.")                      \
     X("limits.pong_timeout", pong_timeout_ms, DURATION, "DURATION", "10s", 1, MS_MAX, NULL,        \
       "A ping that is not answered within this time ends the connection.")                         \
     X("limits.close_timeout", close_timeout_ms, DURATION, "DURATION", "5s", 1, MS_MAX, NULL,       \
       "How long the peer may take to answer a close, and its last messages to be heard.")          \
-    X("limits.message_timeout", message_timeout_ms, DURATION, "DURATION", "60s", 0, MS_MAX, NULL,  \
+    X("limits.message_timeout", message_timeout_ms, DURATION, "DURATION", "60s", 0,                \
+      SILENCE_MS_MAX, NULL,                                                                        \
       "How long a message may take to arrive, once begun; noticed up to limits.ping_interval "     \
       "later. 0: for ever.")                                                                       \
     X("limits.max_message", max_message, SIZE, "SIZE", "1MiB", 128, GIB, NULL,                     \

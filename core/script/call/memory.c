@@ -114,8 +114,9 @@ void *tg_script_alloc(void *ud, void *block, size_t old_size, size_t new_size)
     return grown;
 }
 
-void tg_script_keep_pace(struct tg_generation *generation)
+void tg_script_keep_pace(lua_State *L)
 {
+    struct tg_generation *generation = tg_generation_of(L);
     size_t used = generation->memory_used, max = generation->memory_max;
     size_t kib = generation->memory_large / 1024 / 2;
 
@@ -129,5 +130,5 @@ void tg_script_keep_pace(struct tg_generation *generation)
     if (kib > used / 1024)
         kib = used / 1024;
     generation->memory_large = 0;
-    (void)lua_gc(generation->L, LUA_GCSTEP, (int)kib);
+    (void)lua_gc(L, LUA_GCSTEP, (int)kib);
 }

@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-struct tg_generation;
+struct lua_State;
 
 /* The longest string, and the largest part of one table (4 million elements of a list, one million keys):
  * what one step of LuaJIT passes through in some 20 ms. */
@@ -19,7 +19,7 @@ void *tg_script_alloc(void *generation, void *block, size_t old_size, size_t new
 /* Lets the collector make up for large blocks, which LuaJIT by itself falls behind with until memory is out:
  * messages of 1 MiB failed a policy that kept 36 of its 64 MiB. Memory that is used again is also still in the
  * processor's cache: an echo of 1 MiB costs 800 us in place of 1,280, one of 16 KiB 11.9 in place of 14.3.
- * Inside Lua, on the meter. */
-void tg_script_keep_pace(struct tg_generation *generation);
+ * L is what runs now, as a collection may raise: it takes memory to make the state's table of strings smaller. */
+void tg_script_keep_pace(struct lua_State *L);
 
 #endif

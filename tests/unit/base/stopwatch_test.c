@@ -72,12 +72,25 @@ static void a_simulation_has_its_own_time(void **state)
     assert_int_equal(tg_stopwatch_since_ns(UINT64_MAX), 0);
 }
 
+static void a_counter_that_the_kernel_gave_up_is_not_trusted(void **state)
+{
+    (void)state;
+    assert_true(tg_stopwatch_trusts("tsc"));
+    assert_true(tg_stopwatch_trusts("kvm-clock"));
+    assert_true(tg_stopwatch_trusts("hyperv_clocksource_tsc_page"));
+    assert_false(tg_stopwatch_trusts("hpet"));
+    assert_false(tg_stopwatch_trusts("acpi_pm"));
+    assert_false(tg_stopwatch_trusts("jiffies"));
+    assert_false(tg_stopwatch_trusts(""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(before_it_is_set_it_is_the_clock),
         cmocka_unit_test(it_measures_what_the_clock_does),
         cmocka_unit_test(a_later_reading_is_no_smaller_on_one_thread),
+        cmocka_unit_test(a_counter_that_the_kernel_gave_up_is_not_trusted),
         cmocka_unit_test(a_simulation_has_its_own_time),
     };
 

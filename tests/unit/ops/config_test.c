@@ -277,6 +277,12 @@ static void errors_say_what_to_write(void **state)
     assert_refused("limits.idle_after", "0",
                    "limits.idle_after: \"0\" is too small; write 1ms or "
                    "more");
+    assert_refused("limits.idle_after", "721h",
+                   "limits.idle_after: \"721h\" is too large; write 720h or less");
+    assert_refused("limits.ping_interval", "721h",
+                   "limits.ping_interval: \"721h\" is too large; write 720h or less");
+    assert_refused("limits.message_timeout", "721h",
+                   "limits.message_timeout: \"721h\" is too large; write 720h or less");
     assert_refused("workers", "256", "workers: \"256\" is too large; write 255 or less");
     assert_refused("workers", "-1",
                    "workers: \"-1\" is not a whole number; write a whole number "
