@@ -76,6 +76,14 @@ static inline size_t tg_json_copy_plain(char *out, const char *text, size_t len)
             break;
         memcpy(out + i, &word, sizeof word);
     }
+    if (i > 0 && len - i < sizeof(uint64_t)) { /* the last word whole, with bytes seen before */
+        uint64_t word;
+        memcpy(&word, text + len - sizeof word, sizeof word);
+        if ((tg__json_special(word) | (word & TG__JSON_HIGHS)) == 0) {
+            memcpy(out + len - sizeof word, &word, sizeof word);
+            return len;
+        }
+    }
     for (; i < len && !tg__json_is_special(text[i]) && (uint8_t)text[i] < 0x80; i++)
         out[i] = text[i];
     return i;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json_plain.h"
+#include "base/json_text.h"
 #include "base/utf8.h"
 
 #define DEPTH_MAX 32
@@ -99,10 +99,8 @@ static void put_rest(struct tg_json_writer *w, const char *data, size_t len)
         /* As long as possible without a change, in one piece. */
         while (at < len && character > 0) {
             uint32_t codepoint;
-            if (tg_json_is_plain((uint8_t)data[at]))
-                character = 1;
-            else if ((uint8_t)data[at] < 0x80)
-                character = 0;
+            if ((uint8_t)data[at] < 0x80)
+                character = tg__json_is_special(data[at]) ? 0 : 1;
             else
                 character = tg_utf8_next(data + at, len - at, &codepoint);
             at += character;
@@ -121,12 +119,11 @@ static void put_rest(struct tg_json_writer *w, const char *data, size_t len)
 
 static void put_string(struct tg_json_writer *w, const char *data, size_t len)
 {
-    size_t plain = tg_json_plain_prefix(data, len);
-    uint8_t *room = room_for(w, plain + 2);
+    char *room = (char *)room_for(w, len + 2);
     if (room == NULL)
         return;
     room[0] = '"';
-    memcpy(room + 1, data, plain);
+    size_t plain = tg_json_copy_plain(room + 1, data, len);
     room[plain + 1] = '"';
     tg_buffer_commit(w->out, plain == len ? plain + 2 : plain + 1);
     if (plain < len)
