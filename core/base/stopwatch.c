@@ -79,8 +79,8 @@ static inline uint64_t read_counter(void)
 #define NS_PER_TICK_MAX (UINT64_C(42) << 32)
 #define NS_PER_TICK_MIN ((UINT64_C(1) << 32) / 10)
 
-static uint64_t
-    ns_per_tick; /* 0: the clock is read instead; written before there are other threads */
+/* 0: the clock is read instead. Written before there are other threads. */
+static uint64_t ns_per_tick;
 
 struct moment {
     uint64_t ns;

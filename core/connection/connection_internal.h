@@ -140,14 +140,13 @@ struct tg_conn {
     bool degraded_untold : 1; /* since it was ready; the client is told when it is degraded */
     bool midway : 1;          /* a message was under way when deadlines.c last looked */
     bool broken : 1;          /* what the peer sends cannot be understood any more */
-    bool
-        leaving : 1; /* the peer has said good-bye, and what it sent before is not dealt with yet */
-    bool gone : 1;   /* it is leaving and the stream is lost: nothing can be sent */
-    bool ending : 1; /* a close has begun: later ones change nothing */
-    bool peer_ended : 1;  /* it sent FIN, or is lost; close once all is written */
-    bool ends_failed : 1; /* closing ends in failed, not closed */
-    bool clean : 1;       /* both close frames were exchanged */
-    bool fin_wanted : 1;  /* shut down once the outbox is written */
+    bool leaving : 1;         /* the peer has said good-bye behind messages that still wait */
+    bool gone : 1;            /* it is leaving and the stream is lost: nothing can be sent */
+    bool ending : 1;          /* a close has begun: later ones change nothing */
+    bool peer_ended : 1;      /* it sent FIN, or is lost; close once all is written */
+    bool ends_failed : 1;     /* closing ends in failed, not closed */
+    bool clean : 1;           /* both close frames were exchanged */
+    bool fin_wanted : 1;      /* shut down once the outbox is written */
     bool via_proxy : 1; /* `client` is a trusted proxy so far: what it says of others is believed */
     bool admitted : 1;  /* `client` counts against the limits by address */
     bool secure : 1;    /* a proxy says that the client spoke TLS to it */

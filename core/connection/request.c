@@ -3,9 +3,8 @@
  *   path query remote [method] [tls_info client_certificate] { name value } NUL
  *
  * Each is a text with its NUL; the method is there unless it is GET, the two about TLS when either is known,
- * "" for the other. A name is text, or one byte
- * below ' ', which no name begins with: its place in the list of what is often sent, where three headers that
- * every client sends have their value too.
+ * "" for the other. A name is text, or one byte below ' ', which no name begins with: its place in the list of
+ * what is often sent, where three headers that every client sends have their value too.
  */
 #include "connection/request.h"
 

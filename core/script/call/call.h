@@ -115,9 +115,9 @@ void tg_call_close(struct tg_generation *generation);
 TG_MUST struct tg_call *tg_call_create_task(struct tg_call *parent, tg_call_done_fn on_done,
                                             tg_call_dropped_fn on_dropped, void *owner);
 
-/* Runs `builder` protected on the main state; it finds `ud` as a light userdata at index 1, leaves the
+/* Runs `builder` protected on the call's coroutine; it finds `ud` as a light userdata at index 1, leaves the
  * function and its arguments (at most 16) on top of the stack and returns how many values that are,
- * as any C function for Lua does. They are moved to the coroutine, which is resumed. Calls on_done
+ * as any C function for Lua does. With them the coroutine is resumed. Calls on_done
  * (also when the builder fails) unless the call is suspended afterwards; the call may be gone when
  * this returns. */
 void tg_call_start(struct tg_call *call, int (*builder)(struct lua_State *L), void *ud);

@@ -1,4 +1,4 @@
-/* call_door.c - protected work on the main state, and the meter around everything that runs Lua.
+/* call_door.c - protected work, and the meter around everything that runs Lua.
  *
  * I1  The meter is not nested: what runs while Lua does is on the meter already.
  * I2  No allocation of ours is held across a call that can raise: failure texts are copied last.

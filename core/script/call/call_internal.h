@@ -1,5 +1,5 @@
 /* call_internal.h - what the files behind the door share: call.c (the life of a call), call_start.c (its
- * beginning), call_door.c (protected work on the main state), call_wall.c (the wall budget), call_turns.c
+ * beginning), call_door.c (protected work, the meter), call_wall.c (the wall budget), call_turns.c
  * (who is resumed when), call_coroutine.c (calls that are used again).
  */
 #ifndef TG_SCRIPT_CALL_INTERNAL_H
