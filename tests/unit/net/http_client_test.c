@@ -292,8 +292,9 @@ static void cancel_works_in_every_callback_and_before(void **state)
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         open_fixture(&fx);
         fx.cancel_at = steps[i];
-        assert_int_equal(start(&fx, "/large", (struct tg_fetch_request){.stream = true}),
-                         TG_ERR_OK);
+        /* A turn of the loop may bring head and data at once: before them is where there are none. */
+        const char *path = steps[i] == NEVER ? "/never" : "/large";
+        assert_int_equal(start(&fx, path, (struct tg_fetch_request){.stream = true}), TG_ERR_OK);
         if (steps[i] == NEVER) {
             (void)uv_run(&fx.loop, UV_RUN_ONCE);
             tg_fetch_cancel(fx.fetch);
