@@ -229,59 +229,69 @@ static void start(struct migration *m, struct tg_conn *conn)
     tg_call_start(m->call, tg_hook_args_build, &args);
 }
 
-bool tg__migrate_before_hook(struct tg_host *host, struct tg_conn *conn, enum tg_hook hook,
-                             const struct tg_hook_input *input)
+/* What a hook or run has to wait for. */
+struct wait {
+    struct migration *m; /* NULL: there is no memory for it */
+    bool under_way;      /* it was before, for others */
+    enum tg_err err;
+};
+
+/* False: there is nothing to wait for, and from now on the connection is of the current version. */
+static bool must_wait(struct tg_host *host, struct tg_conn *conn, struct wait *wait)
 {
-    enum tg_err err = TG_ERR_OK;
-    if (host->migrations.count == 0 &&
-        strcmp(tg_conn_policy_version(conn), host->current->version) == 0)
-        return false; /* every message */
     struct migration *m = find(host, tg_conn_get_id(conn)->serial);
-    bool under_way = m != NULL;
-    if (!under_way)
-        m = create(host, conn, &err);
-    if (m == NULL && err == TG_ERR_OK) {
+    *wait = (struct wait){.m = m, .under_way = m != NULL, .err = TG_ERR_OK};
+    if (m == NULL)
+        wait->m = create(host, conn, &wait->err);
+    if (wait->m == NULL && wait->err == TG_ERR_OK) {
         tg_conn_set_policy_version(conn, host->current->version);
         return false;
     }
-    if (m != NULL)
-        err = keep_hook(m, hook, input);
-    if (err == TG_ERR_OK && !under_way)
-        start(m, conn);
-    if (err == TG_ERR_OK)
-        return true;
-    if (m != NULL && !under_way)
-        abort_migration(m);
-    tg__hook_answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
+    return true;
+}
+
+/* Once what waits is kept, or could not be (wait->err). False: it will never be called. */
+static bool begin_waiting(const struct wait *wait, struct tg_conn *conn)
+{
+    if (wait->err != TG_ERR_OK) {
+        if (wait->m != NULL && !wait->under_way)
+            abort_migration(wait->m);
+        return false;
+    }
+    if (!wait->under_way)
+        start(wait->m, conn);
+    return true;
+}
+
+bool tg__migrate_before_hook(struct tg_host *host, struct tg_conn *conn, enum tg_hook hook,
+                             const struct tg_hook_input *input)
+{
+    struct wait wait;
+    if (host->migrations.count == 0 &&
+        strcmp(tg_conn_policy_version(conn), host->current->version) == 0)
+        return false; /* every message */
+    if (!must_wait(host, conn, &wait))
+        return false;
+    if (wait.m != NULL)
+        wait.err = keep_hook(wait.m, hook, input);
+    if (!begin_waiting(&wait, conn))
+        tg__hook_answer_failed(host, conn, hook, TG_HOOK_MEMORY_OUTCOME, "out of memory");
     return true;
 }
 
 bool tg__migrate_before_run(struct tg_host *host, struct tg_agent_job *job,
                             const struct tg_run_request *request)
 {
-    enum tg_err err = TG_ERR_OK;
+    struct wait wait;
     struct tg_conn *conn = tg_hub_find_serial(host->env.hub, tg_run_conn_serial(job->run));
-    if (conn == NULL)
+    if (conn == NULL || !must_wait(host, conn, &wait))
         return false;
-    struct migration *m = find(host, tg_conn_get_id(conn)->serial);
-    bool under_way = m != NULL;
-    if (!under_way)
-        m = create(host, conn, &err);
-    if (m == NULL && err == TG_ERR_OK) {
-        tg_conn_set_policy_version(conn, host->current->version);
-        return false;
-    }
-    if (m != NULL)
-        err = tg__agent_keep_request(job, request);
-    if (err == TG_ERR_OK) {
-        tg_list_push(&m->jobs, &job->waits);
-        if (!under_way)
-            start(m, conn);
-        return true;
-    }
-    if (m != NULL && !under_way)
-        abort_migration(m);
-    tg__agent_refuse(job, TG_CALL_MEMORY);
+    if (wait.m != NULL)
+        wait.err = tg__agent_keep_request(job, request);
+    if (wait.err == TG_ERR_OK)
+        tg_list_push(&wait.m->jobs, &job->waits);
+    if (!begin_waiting(&wait, conn))
+        tg__agent_refuse(job, TG_CALL_MEMORY);
     return true;
 }
 
