@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -35,6 +36,17 @@ struct tg_process_order {
     const char *name;               /* for the log */
     size_t line_max;                /* bytes of a line, without its end */
 };
+
+/* Lists the `count` texts that stand one behind the other from *at on, each with its NUL, and a NULL at the end.
+ * `list` has room for one more; *at is then behind them. */
+static inline void tg_process_list_words(const char **list, size_t count, const char **at)
+{
+    for (size_t i = 0; i < count; i++) {
+        list[i] = *at;
+        *at += strlen(*at) + 1;
+    }
+    list[count] = NULL;
+}
 
 /* Why it is over. */
 enum tg_process_fate {

@@ -33,27 +33,17 @@ enum tg_err tg__process_copy_order(struct tg__process *process,
     return err;
 }
 
-/* count texts of the buffer, from *at on, as a list that ends with NULL. */
-static void list_words(char **list, size_t count, char **at)
-{
-    for (size_t i = 0; i < count; i++) {
-        list[i] = *at;
-        *at += strlen(*at) + 1;
-    }
-    list[count] = NULL;
-}
-
 int tg__process_spawn(struct tg__process *process, uv_exit_cb on_child_exit)
 {
     size_t count = process->argument_count + process->variable_count + 2;
-    char **lists = tg_calloc(count, sizeof *lists);
-    char *at = (char *)tg_buffer_head(&process->words);
+    const char **lists = tg_calloc(count, sizeof *lists);
+    const char *at = (const char *)tg_buffer_head(&process->words);
     uv_stdio_container_t pipes[TG__PROCESS_PIPES];
 
     if (lists == NULL)
         return UV_ENOMEM;
-    list_words(lists, process->argument_count, &at);
-    list_words(lists + process->argument_count + 1, process->variable_count, &at);
+    tg_process_list_words(lists, process->argument_count, &at);
+    tg_process_list_words(lists + process->argument_count + 1, process->variable_count, &at);
     for (int i = 0; i < TG__PROCESS_PIPES; i++) {
         pipes[i].flags =
             UV_CREATE_PIPE | (i == TG__PROCESS_IN ? UV_READABLE_PIPE : UV_WRITABLE_PIPE);
@@ -62,8 +52,8 @@ int tg__process_spawn(struct tg__process *process, uv_exit_cb on_child_exit)
     uv_process_options_t options = {
         .exit_cb = on_child_exit,
         .file = lists[0],
-        .args = lists,
-        .env = lists + process->argument_count + 1,
+        .args = (char **)lists, /* libuv writes to neither */
+        .env = (char **)lists + process->argument_count + 1,
         .cwd = process->folder,
         .flags = UV_PROCESS_DETACHED,
         .stdio_count = TG__PROCESS_PIPES,

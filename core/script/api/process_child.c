@@ -118,15 +118,6 @@ static void on_end(void *ctx, const struct tg_process_end *end)
 
 static const struct tg_process_callbacks callbacks = {tg_child_on_line, on_end};
 
-static void list_words(const char **list, size_t count, const char **at)
-{
-    for (size_t i = 0; i < count; i++) {
-        list[i] = *at;
-        *at += strlen(*at) + 1;
-    }
-    list[count] = NULL;
-}
-
 static enum tg_err start(struct tg_child *child)
 {
     const char *at = (const char *)tg_buffer_head(&child->words);
@@ -135,8 +126,8 @@ static enum tg_err start(struct tg_child *child)
 
     if (lists == NULL)
         return TG_ERR_NOMEM;
-    list_words(lists, child->argument_count, &at);
-    list_words(lists + child->argument_count + 1, child->variable_count, &at);
+    tg_process_list_words(lists, child->argument_count, &at);
+    tg_process_list_words(lists + child->argument_count + 1, child->variable_count, &at);
     struct tg_process_order order = {
         .arguments = lists,
         .environment = lists + child->argument_count + 1,
