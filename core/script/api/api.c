@@ -271,3 +271,12 @@ void *tg_api_test_userdata(lua_State *L, int index, char *key)
     lua_pop(L, 2);
     return same ? lua_touserdata(L, index) : NULL;
 }
+
+void tg_api_push_kept(lua_State *L, int *ref)
+{
+    int kept = *ref;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kept);
+    luaL_unref(L, LUA_REGISTRYINDEX, kept);
+    *ref = LUA_NOREF;
+}

@@ -69,5 +69,8 @@ void tg_api_push_members(struct lua_State *L, const char *name);
 void tg_api_push_classes(struct lua_State *L);
 /* The userdata at `index` when its metatable is that of `key`, else NULL. Never raises. */
 void *tg_api_test_userdata(struct lua_State *L, int index, char *key);
+/* Pushes what *ref keeps alive and gives the reference up. *ref may be a member of that very object, which the
+ * stack keeps from now on. */
+void tg_api_push_kept(struct lua_State *L, int *ref);
 
 #endif

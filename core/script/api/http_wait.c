@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "script/api/api.h"
 #include "script/api/http_response.h"
 #include "script/policy/generation.h"
 
@@ -102,22 +103,12 @@ void tg_http_free(struct tg_http_response *response)
 
 /* --- waiting ------------------------------------------------------------------------------------ */
 
-/* Pushes the object and gives up the reference that kept it. */
-static void push_kept(lua_State *L, struct tg_http_response *response)
-{
-    int ref = response->ref;
-
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, ref);
-    response->ref = LUA_NOREF;
-}
-
 /* What http.get returns. */
 static int build_answer(lua_State *L)
 {
     struct tg_http_response *response = lua_touserdata(L, 1);
 
-    push_kept(L, response);
+    tg_api_push_kept(L, &response->ref);
     if (response->stream ? response->has_head : response->outcome == TG_FETCH_OK)
         return 1;
     lua_pushnil(L);
@@ -129,7 +120,9 @@ static int build_answer(lua_State *L)
 /* The wait inside a read: the Lua around it looks for itself. */
 static int build_nothing(lua_State *L)
 {
-    push_kept(L, lua_touserdata(L, 1));
+    struct tg_http_response *response = lua_touserdata(L, 1);
+
+    tg_api_push_kept(L, &response->ref);
     return 0;
 }
 

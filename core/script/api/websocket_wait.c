@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "script/api/api.h"
 #include "script/api/websocket.h"
 #include "script/policy/generation.h"
 
@@ -138,22 +139,12 @@ static int take_message(lua_State *L, struct tg_websocket *socket)
     return 2;
 }
 
-/* Pushes the object and gives up the reference that kept it. */
-static void push_kept(lua_State *L, struct tg_websocket *socket)
-{
-    int ref = socket->ref;
-
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, ref);
-    socket->ref = LUA_NOREF;
-}
-
 /* What websocket.open returns. */
 static int build_opened(lua_State *L)
 {
     struct tg_websocket *socket = lua_touserdata(L, 1);
 
-    push_kept(L, socket);
+    tg_api_push_kept(L, &socket->ref);
     return socket->open ? 1 : tg_websocket_push_failure(L, socket);
 }
 
@@ -161,7 +152,7 @@ static int build_received(lua_State *L)
 {
     struct tg_websocket *socket = lua_touserdata(L, 1);
 
-    push_kept(L, socket);
+    tg_api_push_kept(L, &socket->ref);
     return socket->inbox.len > 0 ? take_message(L, socket) : tg_websocket_push_failure(L, socket);
 }
 
@@ -169,7 +160,7 @@ static int build_sent(lua_State *L)
 {
     struct tg_websocket *socket = lua_touserdata(L, 1);
 
-    push_kept(L, socket);
+    tg_api_push_kept(L, &socket->ref);
     if (socket->over)
         return tg_websocket_push_failure(L, socket);
     lua_pushboolean(L, 1);
