@@ -89,6 +89,8 @@ void tg__ws_client_flush(struct tg_client *client)
         return;
     if (tg_stream_write(client->stream, pending) != TG_ERR_OK)
         tg_buffer_clear(pending); /* on_end says why */
+    if (pending->len == 0)
+        tg_buffer_fini(pending); /* a client at rest is to be small */
     tg__ws_client_note_write(client);
 }
 

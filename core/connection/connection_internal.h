@@ -29,6 +29,9 @@
 #include "proto/proxy_header.h"
 #include "proto/websocket.h"
 
+/* Answers that wait for each other at most, so that each has a room that was used just now. */
+#define TG_SPARE_ROOMS 16
+
 struct tg_hub {
     struct tg_hub_options options;
     struct tg_conn_upper upper;
@@ -42,6 +45,8 @@ struct tg_hub {
     struct tg_list versions;    /* versions.c's */
     struct tg_ws *spare_ws;     /* owned; NULL: lent, or there is none yet (lending.c) */
     struct tg_http *spare_http; /* the same */
+    struct tg_buffer spare_rooms[TG_SPARE_ROOMS]; /* empty, with memory: for outboxes (lending.c) */
+    size_t spare_room_count;
     size_t visitor_count;
     struct tg_log_gate turned_away_gate, refused_gate, tls_gate;
     uint64_t answers_wait_since; /* tick; with answers_wait > 0 */
@@ -230,6 +235,9 @@ void tg__parser_return(struct tg_conn *conn);
 TG_MUST struct tg_ws *tg__decoder(struct tg_conn *conn);
 /* Gives it back if it is at rest; not from inside tg_ws_feed. */
 void tg__decoder_return(struct tg_conn *conn);
+/* Memory for what is to be sent, if some is to be had; it may go back when the outbox is empty. */
+void tg__outbox_room(struct tg_conn *conn);
+void tg__outbox_room_return(struct tg_conn *conn);
 
 /* dispatch.c */
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len);

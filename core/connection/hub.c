@@ -33,6 +33,8 @@ void tg_hub_destroy(struct tg_hub *hub)
     tg_registry_fini(&hub->registry);
     tg_ws_destroy(hub->spare_ws);
     tg_http_destroy(hub->spare_http);
+    while (hub->spare_room_count > 0)
+        tg_buffer_fini(&hub->spare_rooms[--hub->spare_room_count]);
     tg_free(hub);
 }
 

@@ -2,9 +2,10 @@
  *
  *   HTTP parser   none --first bytes--> lent --101, or the end of the connection--> back
  *   decoder       none --bytes of a message--> lent --frame boundary--> back
+ *   outbox's room none --a message to send--> lent --all of it is with the kernel--> back
  *
- * The hub keeps one of each that is not lent. That is enough: a head nearly always comes in one piece, and so
- * does a message. With compression agreed on a decoder has a memory of its own, and stays.
+ * The hub keeps one parser and one decoder that are not lent. That is enough: a head nearly always comes in one
+ * piece, and so does a message. With compression agreed on a decoder has a memory of its own, and stays.
  */
 #include "connection/connection_internal.h"
 
@@ -64,4 +65,28 @@ void tg__decoder_return(struct tg_conn *conn)
     else
         tg_ws_destroy(conn->ws);
     conn->ws = NULL;
+}
+
+/* Rooms over this are for malloc: all spare ones together stay below half a MiB. */
+#define SPARE_ROOM_MAX ((size_t)32 << 10)
+
+void tg__outbox_room(struct tg_conn *conn)
+{
+    struct tg_hub *hub = conn->hub;
+
+    if (conn->outbox.capacity == 0 && hub->spare_room_count > 0)
+        conn->outbox = hub->spare_rooms[--hub->spare_room_count];
+}
+
+void tg__outbox_room_return(struct tg_conn *conn)
+{
+    struct tg_hub *hub = conn->hub;
+
+    if (conn->outbox.len > 0 || conn->outbox.capacity == 0)
+        return;
+    if (hub->spare_room_count < TG_SPARE_ROOMS && conn->outbox.capacity <= SPARE_ROOM_MAX)
+        hub->spare_rooms[hub->spare_room_count++] = conn->outbox;
+    else
+        tg_buffer_fini(&conn->outbox);
+    conn->outbox = TG_BUFFER_INIT;
 }

@@ -10,7 +10,7 @@
 #include "connection/congestion.h"
 
 /* How many reads' answers wait for each other, and bytes that are worth a write of their own at once. */
-#define ANSWERS_WAIT_MAX 16
+#define ANSWERS_WAIT_MAX TG_SPARE_ROOMS
 #define LARGE_ANSWERS 65536
 
 size_t tg__outbox_bytes(const struct tg_conn *conn)
@@ -47,6 +47,7 @@ void tg__flush(struct tg_conn *conn)
             tg__lose(conn, 1006, "writing failed");
             return;
         }
+        tg__outbox_room_return(conn);
     }
     if (!tg_stream_is_writing(conn->stream))
         all_written(conn);
@@ -113,6 +114,7 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
         tg__slow_client(conn);
         return TG_ERR_LIMIT;
     }
+    tg__outbox_room(conn);
     /* Without compression there is nothing to remember, and perhaps no decoder. */
     enum tg_err err = conn->ws == NULL
                           ? tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len)

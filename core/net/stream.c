@@ -114,20 +114,11 @@ static void plain_ended(struct tg_stream *stream)
     tg__stream_end(stream, TG_ERR_OK, "end of stream");
 }
 
-static enum tg_err plain_write(struct tg_stream *stream, struct tg_buffer *bytes)
-{
-    enum tg_err err = tg__stream_send(stream, bytes);
-
-    if (bytes->len == 0)
-        tg_buffer_fini(bytes); /* the owner is to be small while it waits */
-    return err;
-}
-
 static const struct tg_filter plain = {
     .received = tg__stream_deliver,
     .ended = plain_ended,
     .sent = tg__stream_written,
-    .write = plain_write,
+    .write = tg__stream_send,
     .shutdown = tg__stream_send_fin,
 };
 

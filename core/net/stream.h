@@ -56,8 +56,8 @@ TG_MUST enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net
 TG_MUST enum tg_err tg_stream_read_start(struct tg_stream *stream); /* idempotent */
 void tg_stream_read_stop(struct tg_stream *stream);                 /* idempotent */
 
-/* Takes all bytes of `bytes` (left empty). Not allowed while tg_stream_is_writing. On error nothing
- * is taken by the peer for sure and on_end follows. */
+/* Takes all bytes of `bytes`, which is left empty, perhaps with its memory. Not allowed while
+ * tg_stream_is_writing. On error nothing is taken by the peer for sure and on_end follows. */
 TG_MUST enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes);
 bool tg_stream_is_writing(const struct tg_stream *stream);
 size_t tg_stream_unwritten(

@@ -9,7 +9,7 @@
 #include "script/api/conn.h"
 #include "script/api/json.h"
 #include "script/api/session.h"
-#include "script/call/memory.h"
+#include "script/call/collector.h"
 #include "script/hooks/credentials.h"
 #include "script/hooks/view.h"
 
@@ -83,7 +83,7 @@ int tg_hook_args_build(lua_State *L)
     const struct tg_hook_args *args = lua_touserdata(L, 1);
     luaL_checkstack(L, 20, "hook");
     lua_settop(L, 0);
-    tg_script_keep_pace(L);
+    tg_collector_keep_pace(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, args->function_ref);
     if (args->hook != TG_HOOK_UPGRADE)
         tg_conn_push(L, args->conn);

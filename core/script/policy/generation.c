@@ -30,8 +30,9 @@
 
 /* More than an empty state needs. */
 #define NEW_STATE_BYTES ((size_t)64 << 10)
-/* Several times what the library and a policy of the usual size take. */
+/* Several times what the library and a policy of the usual size take, and what the collector lets messages take. */
 #define SMALL_BLOCKS_BYTES ((size_t)2 << 20)
+#define MEDIUM_BLOCKS_BYTES ((size_t)2 << 20)
 
 /* An error outside protected mode: ours, and nothing can be trusted any more. */
 static int on_panic(lua_State *L)
@@ -76,8 +77,10 @@ enum tg_err tg__generation_open(struct tg_generation *generation)
     if (generation->L == NULL)
         return TG_ERR_NOMEM;
     (void)lua_atpanic(generation->L, on_panic);
-    if (!TG_UNDER_ASAN && !tg_memory_may_fail()) /* which are to see every block of the state */
-        tg_small_blocks_init(&generation->small_blocks, SMALL_BLOCKS_BYTES);
+    if (!TG_UNDER_ASAN && !tg_memory_may_fail()) { /* which are to see every block of the state */
+        tg_block_pool_init(&generation->small_blocks, SMALL_BLOCKS_BYTES);
+        tg_block_pool_init(&generation->medium_blocks, MEDIUM_BLOCKS_BYTES);
+    }
     if (tg_call_protect(generation, build_references, NULL, NULL) == TG_CALL_OK &&
         tg_call_open(generation))
         return TG_ERR_OK;
@@ -90,10 +93,12 @@ void tg__generation_close(struct tg_generation *generation)
     if (generation->L == NULL)
         return;
     generation->memory_unlimited = true;
+    tg_collector_close(generation);
     lua_close(generation->L);
     generation->L = NULL; /* not before: the allocator looks at it */
     tg_call_close(generation);
-    tg_small_blocks_fini(&generation->small_blocks);
+    tg_block_pool_fini(&generation->small_blocks);
+    tg_block_pool_fini(&generation->medium_blocks);
 }
 
 static int build_library(lua_State *L)

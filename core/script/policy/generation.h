@@ -12,14 +12,15 @@
 #include <stdint.h>
 
 #include "agent/run.h"
+#include "base/block_pool.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/metrics.h"
-#include "base/small_blocks.h"
 #include "connection/hooks.h"
 #include "connection/hub.h"
 #include "net/timer.h"
 #include "script/call/budget.h"
+#include "script/call/collector.h"
 #include "script/policy/source.h"
 
 struct lua_State;
@@ -55,6 +56,7 @@ struct tg_script_texts {
 };
 struct tg_script_server {
     struct tg_script_texts listen, allowed_origins, trusted_proxies;
+    const char *client_auth; /* "none", "optional", "required"; NULL: nobody listens */
 };
 
 /* What a policy may run as agents; see tg_program_find. */
@@ -117,11 +119,11 @@ struct tg_generation {
     struct tg_script_env *env; /* borrowed */
     struct tg_source *source;  /* counted */
     char version[TG_POLICY_VERSION_SIZE];
-    struct tg_small_blocks small_blocks; /* call/memory.c's */
+    struct tg_block_pool small_blocks, medium_blocks; /* call/memory.c's */
     size_t memory_used;
     size_t memory_loaded; /* used when it was ready to serve */
     size_t memory_max;
-    size_t memory_large;   /* allocated in large blocks since tg_script_keep_pace did something */
+    struct tg_collector collector; /* call/collector.c's */
     bool memory_unlimited; /* while the state is built and closed: our own code, not the policy's */
     int hook_refs[TG_HOOKS]; /* registry references, LUA_NOREF when not defined */
     int agents_ref;          /* name -> function */

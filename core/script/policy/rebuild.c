@@ -17,12 +17,16 @@
 #define DELAY_MS_MIN UINT64_C(1000)
 #define DELAY_MS_MAX UINT64_C(60000)
 
+/* For the calls that still wait in a state that is full: a wait takes some hundred bytes. */
+#define LAST_ROOM ((size_t)1 << 20)
+
 static void rebuild(struct tg_host *host)
 {
     struct tg_error error;
     struct tg_generation *fresh;
     struct tg_generation *old = host->current;
-    const char *why = tg_rebuild_names[host->rebuild.why];
+    enum tg_rebuild cause = host->rebuild.why;
+    const char *why = tg_rebuild_names[cause];
     uint64_t now = tg_timers_now_ms(host->env.timers);
     bool soon = now < host->rebuild.not_before_ms + host->rebuild.delay_ms;
 
@@ -42,6 +46,8 @@ static void rebuild(struct tg_host *host)
     tg_log(TG_LOG_WARN, "policy.rebuilt", tg_log_str("reason", why),
            tg_log_uint("worker", host->env.worker), tg_log_str("version", old->version),
            tg_log_uint("bytes_before", old->memory_used), tg_log_uint("bytes", fresh->memory_used));
+    if (cause == TG_REBUILD_MEMORY)
+        old->memory_max += LAST_ROOM;
     tg__host_switch(host, fresh);
 }
 

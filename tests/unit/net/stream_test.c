@@ -511,6 +511,8 @@ static void test_connect(void **state)
     assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
     assert_int_equal(tg_buffer_append_str(&bytes, "hi"), TG_ERR_OK);
     assert_int_equal(tg_stream_write(dialling.stream, &bytes), TG_ERR_OK);
+    assert_int_equal(bytes.len, 0);
+    tg_buffer_fini(&bytes);
     RUN_UNTIL(fixture, fixture->received.len == 2);
     tg_stream_close(dialling.stream);
     RUN_UNTIL(fixture, dialling.closeds == 1 && fixture->ends == 1);
