@@ -117,12 +117,36 @@ static void end_of_transfer(CURL *easy, CURLcode code)
     tg__fetch_end_of_transfer(fetch, outcome, text_of(fetch, outcome, code, os_errno));
 }
 
+/* Its transfer would hear nothing until a deadline. Returning -1 to libcurl would end those of all others, too. */
+static void give_up(struct tg__curl_client *client, CURL *easy)
+{
+    struct tg__fetch *fetch = fetch_of(easy);
+
+    if (fetch == NULL) /* one of libcurl's own */
+        return;
+    fetch->fault = TG_FETCH_CLOSED;
+    client->given_up = true;
+    if (!client->turning)
+        tg__kick_start(client->kick);
+}
+
+static void end_given_up(struct tg__curl_client *client)
+{
+    if (!client->given_up)
+        return;
+    client->given_up = false;
+    TG_LIST_EACH (node, next, &client->fetches) {
+        struct tg__fetch *fetch = TG_CONTAINER_OF(node, struct tg__fetch, node);
+        if (fetch->fault != TG_FETCH_OK)
+            tg__fetch_end_of_transfer(fetch, fetch->fault, "");
+    }
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 {
     struct tg__curl_client *client = ctx;
     struct tg__watch *watch = socket_ctx;
 
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (watch != NULL)
             tg__watch_close(watch);
@@ -130,8 +154,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
     }
     if (watch == NULL) {
         watch = tg__watch_create(client, fd);
-        if (watch == NULL)
-            return 0; /* this transfer hears nothing and runs into its deadline */
+        if (watch == NULL) {
+            give_up(client, easy);
+            return 0;
+        }
         (void)curl_multi_assign(client->multi, fd, watch);
     }
     tg__watch_want(watch, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
@@ -142,7 +168,7 @@ static void on_curl_timer(struct tg_timer *timer)
 {
     struct tg__curl_client *client = TG_CONTAINER_OF(timer, struct tg__curl_client, curl_timer);
 
-    tg__client_turn(client, CURL_SOCKET_TIMEOUT, false, false, false);
+    tg__client_turn(client, CURL_SOCKET_TIMEOUT, false, false);
 }
 
 static int on_timer_wanted(CURLM *multi, long delay_ms, void *ctx)
@@ -162,14 +188,12 @@ static int on_timer_wanted(CURLM *multi, long delay_ms, void *ctx)
                : -1;
 }
 
-void tg__client_turn(struct tg__curl_client *client, int fd, bool readable, bool writable,
-                     bool failed)
+void tg__client_turn(struct tg__curl_client *client, int fd, bool readable, bool writable)
 {
     int running;
     int left;
     const CURLMsg *message;
-    int events = (readable ? CURL_CSELECT_IN : 0) | (writable ? CURL_CSELECT_OUT : 0) |
-                 (failed ? CURL_CSELECT_ERR : 0);
+    int events = (readable ? CURL_CSELECT_IN : 0) | (writable ? CURL_CSELECT_OUT : 0);
 
     client->turning = true;
     (void)curl_multi_socket_action(client->multi, fd, events, &running);
@@ -177,6 +201,7 @@ void tg__client_turn(struct tg__curl_client *client, int fd, bool readable, bool
         if (message->msg == CURLMSG_DONE)
             end_of_transfer(message->easy_handle, message->data.result);
     }
+    end_given_up(client);
     client->turning = false;
     tg__fetches_tell(client);
 }

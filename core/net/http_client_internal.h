@@ -34,6 +34,7 @@ struct tg__curl_client {
     struct tg_timer curl_timer; /* when libcurl wants to look again */
     struct tg__kick *kick;      /* owned; for what is to be done in the next round */
     bool turning;               /* owners are about to be told */
+    bool given_up;              /* there are fetches with a fault that libcurl does not know */
 };
 
 /* Lines of an answer's head as they come. */
@@ -141,8 +142,7 @@ void tg__transfer_close(struct tg__fetch *fetch); /* idempotent */
 void tg__transfer_hold(struct tg__fetch *fetch);
 void tg__transfer_release(struct tg__fetch *fetch);
 /* A socket is ready (or -1: it is time); then tells owners. */
-void tg__client_turn(struct tg__curl_client *client, int fd, bool readable, bool writable,
-                     bool failed);
+void tg__client_turn(struct tg__curl_client *client, int fd, bool readable, bool writable);
 void tg__client_close_multi(struct tg__curl_client *client);
 
 /* `base` NULL: `text` is absolute. TG_ERR_INVALID: no http or https URL, or one with a password. */

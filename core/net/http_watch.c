@@ -12,14 +12,20 @@ struct tg__watch {
     struct tg_list node;            /* client->watches */
     struct tg__curl_client *client; /* borrowed until close */
     int fd;                         /* libcurl's */
+    int wanted;                     /* UV_READABLE, UV_WRITABLE */
 };
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct tg__watch *watch = TG_CONTAINER_OF(poll, struct tg__watch, poll);
+    bool failed = status < 0;
 
-    tg__client_turn(watch->client, watch->fd, (events & UV_READABLE) != 0,
-                    (events & UV_WRITABLE) != 0, status < 0);
+    /* libcurl gives up at once when told of an error. What came before it counts, and reading tells it as well;
+     * libcurl reads a piece a turn, and libuv has stopped watching. */
+    if (failed)
+        (void)uv_poll_start(poll, watch->wanted, on_poll);
+    tg__client_turn(watch->client, watch->fd, failed || (events & UV_READABLE) != 0,
+                    failed || (events & UV_WRITABLE) != 0);
 }
 
 struct tg__watch *tg__watch_create(struct tg__curl_client *client, int fd)
@@ -40,12 +46,11 @@ struct tg__watch *tg__watch_create(struct tg__curl_client *client, int fd)
 
 void tg__watch_want(struct tg__watch *watch, bool read, bool write)
 {
-    int events = (read ? UV_READABLE : 0) | (write ? UV_WRITABLE : 0);
-
-    if (events == 0)
+    watch->wanted = (read ? UV_READABLE : 0) | (write ? UV_WRITABLE : 0);
+    if (watch->wanted == 0)
         (void)uv_poll_stop(&watch->poll);
     else
-        (void)uv_poll_start(&watch->poll, events, on_poll);
+        (void)uv_poll_start(&watch->poll, watch->wanted, on_poll);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -75,7 +80,7 @@ static void on_idle(uv_idle_t *idle)
     struct tg__kick *kick = TG_CONTAINER_OF(idle, struct tg__kick, idle);
 
     (void)uv_idle_stop(idle);
-    tg__client_turn(kick->client, -1, false, false, false);
+    tg__client_turn(kick->client, -1, false, false);
 }
 
 struct tg__kick *tg__kick_create(struct tg__curl_client *client)

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import shutil
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -203,7 +204,55 @@ class Whole(HttpTest):
         upstream = await self.upstream({"*": last})
         client, _ = await self.client()
         for _ in range(3):
-            self.assertEqual((await self.fetch(client, upstream.url()))["body"], "x")
+            result = await self.fetch(client, upstream.url())
+            self.assertEqual(result.get("body"), "x", result)
+
+    async def test_a_connection_that_the_server_resets_instead_of_an_answer_is_replaced(self):
+        served = set()
+
+        async def once(exchange):
+            if exchange.connection in served:
+                exchange.abort()
+                return "close"
+            served.add(exchange.connection)
+            await exchange.reply(200, "x")
+
+        upstream = await self.upstream({"*": once})
+        client, _ = await self.client()
+        for _ in range(3):
+            result = await self.fetch(client, upstream.url())
+            self.assertEqual(result.get("body"), "x", result)
+        self.assertEqual(len(upstream.connections), 3)
+
+    async def test_an_answer_right_before_a_reset_is_an_answer(self):
+        async def refuse(exchange):
+            await exchange.reply(413, "too much")
+            exchange.abort()
+            return "close"
+
+        upstream = await self.upstream({"*": refuse})
+        client, _ = await self.client()
+        for _ in range(20):
+            result = await self.fetch(client, upstream.url())
+            self.assertEqual((result.get("status"), result.get("body")), (413, "too much"), result)
+
+    async def test_an_answer_of_many_reads_right_before_a_reset_is_an_answer(self):
+        body = "0123456789" * 5000
+
+        async def answer(exchange):
+            server.signal(signal.SIGSTOP)  # so that the reset is there before the first read
+            try:
+                await exchange.reply(200, body)
+                await exchange.all_taken()
+                exchange.abort()
+            finally:
+                server.signal(signal.SIGCONT)
+            return "close"
+
+        upstream = await self.upstream({"*": answer})
+        client, server = await self.client()
+        result = await self.fetch(client, upstream.url())
+        self.assertEqual((result.get("status"), result.get("body")), (200, body))
 
     async def test_chunked_and_compressed_bodies_are_decoded(self):
         packed = gzip.compress(b"hello " * 1000)
@@ -599,22 +648,11 @@ class Tls(HttpTest):
     async def start_http2_server(self, folder):
         """nghttpd behind a relay that counts: (the relay's port, a list with one entry a connection)."""
         (folder / "small").write_text("small")
-        probe = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
-        port = probe.sockets[0].getsockname()[1]
-        probe.close()
-        await probe.wait_closed()
-        program = shutil.which("nghttpd", path="/usr/sbin:/usr/bin")
-        nghttpd = await asyncio.create_subprocess_exec(
-            program, "--address=127.0.0.1", f"--htdocs={folder}", str(port),
-            self.folder / "server.key", self.folder / "server.pem", stdout=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-
-        async def stop():
-            nghttpd.terminate()
-            await nghttpd.wait()
-
-        self.addAsyncCleanup(stop)
-        await self.until_it_listens(port, nghttpd)
+        for _ in range(5):  # it cannot choose a port itself, and one that is free may be taken a moment later
+            port = await self.start_nghttpd(folder)
+            if port is not None:
+                break
+        self.assertIsNotNone(port, "the HTTP/2 server has ended")
         connections = []
 
         async def copy(reader, writer):
@@ -633,15 +671,32 @@ class Tls(HttpTest):
         self.addCleanup(server.close)
         return server.sockets[0].getsockname()[1], connections
 
-    async def until_it_listens(self, port, process):
+    async def start_nghttpd(self, folder):
+        """Its port, once it listens; None: it has ended."""
+        probe = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+        port = probe.sockets[0].getsockname()[1]
+        probe.close()
+        await probe.wait_closed()
+        program = shutil.which("nghttpd", path="/usr/sbin:/usr/bin")
+        nghttpd = await asyncio.create_subprocess_exec(
+            program, "--address=127.0.0.1", f"--htdocs={folder}", str(port),
+            self.folder / "server.key", self.folder / "server.pem", stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+        async def stop():
+            with contextlib.suppress(ProcessLookupError):
+                nghttpd.terminate()
+            await nghttpd.wait()
+
+        self.addAsyncCleanup(stop)
         for _ in range(int(DEADLINE * 20)):
-            try:
+            await asyncio.sleep(0.05)
+            if nghttpd.returncode is not None:
+                return None
+            with contextlib.suppress(ConnectionError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
-                return
-            except ConnectionError:
-                self.assertIsNone(process.returncode, "the HTTP/2 server has ended")
-                await asyncio.sleep(0.05)
+                return port
         raise AssertionError("the HTTP/2 server did not start")
 
 
@@ -712,9 +767,9 @@ class Streams(HttpTest):
         self.assertEqual((deltas, result["code"]), (["one"], "reset"))
         result, deltas = await self.answer(client, "lines", {"url": upstream.url("/breaks")})
         self.assertEqual((deltas, result["code"]), (["data: one", ""], "reset"))
-        result, deltas = await self.answer(client, "lines", {"url": upstream.url("/silent"), "idle_timeout": 0.3})
+        result, deltas = await self.answer(client, "lines", {"url": upstream.url("/silent"), "idle_timeout": 1})
         self.assertEqual((deltas, result["code"]), (["one"], "timeout"))
-        result, _ = await self.answer(client, "read", {"url": upstream.url("/silent"), "timeout": 0.3})
+        result, _ = await self.answer(client, "read", {"url": upstream.url("/silent"), "timeout": 1})
         self.assertEqual((result["total"], result["code"]), (4, "timeout"))
         await asyncio.wait_for(upstream.connections[-1].gone.wait(), DEADLINE)
 
@@ -736,24 +791,24 @@ class Streams(HttpTest):
             await asyncio.wait_for(connection.gone.wait(), DEADLINE)
 
     async def test_a_script_that_does_not_read_holds_the_server_back(self):
-        size, sent = 64 << 20, 0
+        size, sent = 64 << 20, []  # one number for each request
 
         async def large(exchange):
-            nonlocal sent
+            number = len(sent)
+            sent.append(0)
             await exchange.head(200, f"Content-Length: {size}")
-            while sent < size:
+            while sent[number] < size:
                 await exchange.send(b"x" * 65536)
-                sent += 65536
+                sent[number] += 65536
 
         upstream = await self.upstream({"*": large})
         client, _ = await self.client()
         await self.start(client, "hold", {"url": upstream.url()}, seconds=1.5)
         await client.until("agent_delta")
         await client.until("agent_completed")
-        held = sent
+        held = sent[0]
         self.assertLess(held, size, "the server was never held back")
         self.assertLess(held, 24 << 20)  # what the kernels of both sides buffer, and no more
-        sent = 0
         result, _ = await self.answer(client, "read", {"url": upstream.url()})
         self.assertEqual((result["total"], result.get("err")), (size, None))
         self.assertLessEqual(max(result["sizes"]), 256 << 10)

@@ -7,6 +7,10 @@ what is sent and when, and sees every connection come and go.
 """
 
 import asyncio
+import fcntl
+import socket
+import struct
+import termios
 
 from harness import DEADLINE
 
@@ -44,8 +48,20 @@ class Exchange:
     async def stream_head(self, *lines):
         await self.head(200, "Transfer-Encoding: chunked", *lines)
 
+    async def all_taken(self):
+        """Waits until the client's kernel has all that was written."""
+        sock, unsent = self.connection.writer.get_extra_info("socket"), bytearray(4)
+        for _ in range(2000):
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, unsent)
+            if not any(unsent) and self.connection.writer.transport.get_write_buffer_size() == 0:
+                return
+            await asyncio.sleep(0.005)
+        raise TimeoutError("the client does not take what was written")
+
     def abort(self):
         """Ends the connection with a reset."""
+        sock = self.connection.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.writer.transport.abort()
 
 

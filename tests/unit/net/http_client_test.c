@@ -248,6 +248,13 @@ static void run_until_over(struct fixture *fx)
         (void)uv_run(&fx->loop, UV_RUN_ONCE);
 }
 
+/* For another fetch of the same client. */
+static void forget(struct fixture *fx)
+{
+    fx->heads = fx->datas = fx->dones = 0;
+    fx->bytes = 0;
+}
+
 /* --- tests -------------------------------------------------------------------------------------- */
 
 static void head_then_data_then_done(void **state)
@@ -386,31 +393,67 @@ static void a_deadline_ends_what_the_server_does_not(void **state)
     close_fixture(&fx);
 }
 
-/* Our own allocations; each fetch either does not begin or ends once. */
+/* Fetches "/moved" with the n-th of our allocations failed, or all from there on: it does not begin, or ends once
+ * and at once. Whether it was undisturbed. */
+static bool fetch_without_memory(struct fixture *fx, long n, bool forever)
+{
+    (void)tg_memory_fail_after(n, forever);
+    enum tg_err err = start(fx, "/moved", (struct tg_fetch_request){.redirects_max = 1});
+    if (err == TG_ERR_OK)
+        run_until_over(fx);
+    (void)tg_memory_fail_after(-1, 0);
+    if (err != TG_ERR_OK) {
+        assert_int_equal(err, TG_ERR_NOMEM);
+        return false;
+    }
+    assert_int_equal(fx->dones, 1);
+    if (fx->outcome == TG_FETCH_OK) {
+        assert_int_equal(fx->bytes, 5);
+        return true;
+    }
+    assert_int_equal(fx->outcome, TG_FETCH_CLOSED);
+    assert_non_null(strstr(fx->text, "out of memory"));
+    return false;
+}
+
+/* The next one of the same client goes as if nothing had been. */
 static void memory_that_is_out_ends_one_fetch_only(void **state)
 {
     struct fixture fx;
-    bool began_all = false;
+    bool undisturbed = false;
 
     (void)state;
-    for (long n = 0; !began_all; n++) {
+    for (long n = 0; !undisturbed || n <= 80; n++) {
         open_fixture(&fx);
-        (void)tg_memory_fail_after(n, 0);
-        enum tg_err err = start(&fx, "/moved", (struct tg_fetch_request){.redirects_max = 1});
-        if (err == TG_ERR_OK)
-            run_until_over(&fx);
-        else
-            assert_int_equal(err, TG_ERR_NOMEM);
-        (void)tg_memory_fail_after(-1, 0);
-        if (err == TG_ERR_OK) {
-            assert_int_equal(fx.dones, 1);
-            if (fx.outcome == TG_FETCH_OK)
-                assert_int_equal(fx.bytes, 5);
-        }
-        began_all = err == TG_ERR_OK && fx.outcome == TG_FETCH_OK && n > 40;
+        undisturbed = fetch_without_memory(&fx, n / 2, n % 2 != 0);
+        forget(&fx);
+        assert_true(fetch_without_memory(&fx, -1, false));
         close_fixture(&fx);
-        assert_true(n < 200);
+        assert_true(n < 400);
     }
+}
+
+/* "/never" says nothing, so that what fails after the start is the watch of its socket. */
+static void a_socket_that_cannot_be_watched_ends_its_fetch_at_once(void **state)
+{
+    struct fixture fx;
+    enum tg_err err = TG_ERR_NOMEM;
+
+    (void)state;
+    open_fixture(&fx);
+    for (long n = 0; err != TG_ERR_OK && n < 100; n++) {
+        (void)tg_memory_fail_after(n, 1);
+        err = start(&fx, "/never", (struct tg_fetch_request){.timeout_ms = 20000});
+    }
+    assert_int_equal(err, TG_ERR_OK);
+    run_until_over(&fx);
+    (void)tg_memory_fail_after(-1, 0);
+    assert_int_equal(fx.dones, 1);
+    assert_int_equal(fx.outcome, TG_FETCH_CLOSED);
+    assert_non_null(strstr(fx.text, "out of memory"));
+    forget(&fx);
+    assert_true(fetch_without_memory(&fx, -1, false));
+    close_fixture(&fx);
 }
 
 static void urls_are_taken_apart(void **state)
@@ -576,6 +619,7 @@ int main(void)
         cmocka_unit_test(a_paused_stream_holds_little_back_and_goes_on),
         cmocka_unit_test(a_deadline_ends_what_the_server_does_not),
         cmocka_unit_test(memory_that_is_out_ends_one_fetch_only),
+        cmocka_unit_test(a_socket_that_cannot_be_watched_ends_its_fetch_at_once),
         cmocka_unit_test(urls_are_taken_apart),
         cmocka_unit_test(the_host_of_a_url_is_all_that_is_told),
         cmocka_unit_test(hosts_are_compared_with_a_list),
