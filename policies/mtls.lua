@@ -5,6 +5,7 @@
 --   return { tls = { certificate = "server.pem", key = "server.key", client_ca = "ca.pem",
 --                    client_auth = "required" } }
 --
+-- It does not load in a server that asks nobody for a certificate.
 -- The user is the certificate's CN, or the one DNS name, address, URI … that options.user says: a certificate
 -- with none or several of the kind is refused. Copy it and add agents.
 local tide = require "tidegate"

@@ -21,6 +21,12 @@ const char *const tg_rebuild_names[TG_REBUILDS] = {
 #undef X
 };
 
+const char *const tg_process_ended_names[TG_PROCESS_ENDED_REASONS] = {
+#define X(name, text) text,
+    TG_PROCESS_ENDED_MAP(X)
+#undef X
+};
+
 const char *const tg_auth_event_names[TG_AUTH_EVENTS] = {
 #define X(name, text) text,
     TG_AUTH_EVENT_MAP(X)

@@ -44,6 +44,7 @@ enum tg_compression_stage { TG_PLAIN, TG_COMPRESSED };
     X(reads_paused, "Times that reading a socket paused because an inbox was full.")               \
     X(messages_dropped, "Messages that still waited for the policy when their connection ended.")  \
     X(accept_failures, "accept(2) errors.")                                                        \
+    X(upstream_processes_started, "Child processes of agents that were started.")                  \
     X(timer_ticks_skipped, "Ticks of a timer that found its callback before still under way.")     \
     X(script_tampering, "Writes by a script to something the core owns.")
 
@@ -126,6 +127,22 @@ enum tg_auth_event {
 };
 extern const char *const tg_auth_event_names[TG_AUTH_EVENTS];
 
+/* How child processes of agents ended: name, the label `reason`. */
+#define TG_PROCESS_ENDED_MAP(X)                                                                    \
+    X(EXITED, "exited")   /* by itself, with status 0 */                                           \
+    X(FAILED, "failed")   /* by itself, with another one */                                        \
+    X(KILLED, "killed")   /* by a signal that was not ours */                                      \
+    X(STOPPED, "stopped") /* it was made to, or not needed any more */                             \
+    X(NOT_STARTED, "not_started")
+
+enum tg_process_ended {
+#define X(name, text) TG_PROCESS_ENDED_##name,
+    TG_PROCESS_ENDED_MAP(X)
+#undef X
+        TG_PROCESS_ENDED_REASONS
+};
+extern const char *const tg_process_ended_names[TG_PROCESS_ENDED_REASONS];
+
 struct tg_histogram {
     tg_counter buckets[TG_METRICS_BUCKETS + 1]; /* not cumulative; last is +Inf */
     tg_counter sum_us;
@@ -178,6 +195,9 @@ struct tg_metrics {
     struct tg_histogram http_duration;
     tg_counter websockets_out; /* gauge: to other servers */
     tg_counter websockets_out_ended[TG_METRICS_HTTP_OUTCOMES];
+    tg_counter processes; /* gauge: children of agents that have not been waited for */
+    tg_counter processes_ended[TG_PROCESS_ENDED_REASONS];
+    tg_counter process_restarts_waiting; /* gauge: agents whose process is to be started later */
     struct tg_hourly invalid_transitions_by_hour;
 };
 

@@ -24,11 +24,14 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "net/process_internal.h"
 
 #define GRACE_MS 1000
 #define TERM_MS 2000
 #define LINGER_MS 1000
+
+static const char not_needed[] = "it is not needed any more";
 
 static void free_process(struct tg__process *process)
 {
@@ -140,6 +143,30 @@ static void describe_end(struct tg__process *process, char *out, size_t size)
                        *because == '\0' ? "" : "; ", end->number);
 }
 
+/* The end of its output is often seen before that of a process which has ended by itself: that it had to end then
+ * does not tell whether it was made to. */
+static enum tg_process_ended reason_of(const struct tg__process *process)
+{
+    if (process->end.fate == TG_PROCESS_FAILED)
+        return TG_PROCESS_ENDED_NOT_STARTED;
+    if (process->terminated || process->why == not_needed)
+        return TG_PROCESS_ENDED_STOPPED;
+    if (process->end.fate == TG_PROCESS_KILLED)
+        return TG_PROCESS_ENDED_KILLED;
+    return process->end.number == 0 ? TG_PROCESS_ENDED_EXITED : TG_PROCESS_ENDED_FAILED;
+}
+
+static void count_end(const struct tg__process *process)
+{
+    struct tg_metrics *metrics = tg__processes_of(process)->options.metrics;
+
+    if (metrics == NULL)
+        return;
+    if (process->pid != 0)
+        tg_counter_sub(&metrics->processes, 1);
+    tg_counter_add(&metrics->processes_ended[reason_of(process)], 1);
+}
+
 static void on_child_exit(uv_process_t *child, int64_t status, int signal_number)
 {
     struct tg__process *process = child->data;
@@ -152,6 +179,7 @@ static void on_child_exit(uv_process_t *child, int64_t status, int signal_number
     process->end.number = signal_number != 0 ? signal_number : (int)status;
     describe_end(process, process->end_text, sizeof process->end_text);
     process->end.text = process->end_text;
+    count_end(process);
     tg_log(process->why == NULL && process->end.number != 0 ? TG_LOG_WARN : TG_LOG_INFO,
            "process.ended", tg_log_str("name", process->name), tg_log_int("pid", process->pid),
            tg_log_uint("worker", tg__processes_of(process)->options.worker),
@@ -164,6 +192,16 @@ static void on_child_exit(uv_process_t *child, int64_t status, int signal_number
 
 /* --- its start ---------------------------------------------------------------------------------- */
 
+static void count_start(const struct tg__processes *processes)
+{
+    struct tg_metrics *metrics = processes->options.metrics;
+
+    if (metrics == NULL)
+        return;
+    tg_counter_add(&metrics->processes, 1);
+    tg_counter_add(&metrics->upstream_processes_started, 1);
+}
+
 static void begin(struct tg__process *process)
 {
     const struct tg__processes *processes = tg__processes_of(process);
@@ -174,6 +212,7 @@ static void begin(struct tg__process *process)
         (void)snprintf(process->end_text, sizeof process->end_text, "it cannot be started: %s",
                        uv_strerror(rc));
         process->end = (struct tg_process_end){TG_PROCESS_FAILED, rc, process->end_text};
+        count_end(process);
         tg_log(TG_LOG_WARN, "process.failed", tg_log_str("name", process->name),
                tg_log_uint("worker", processes->options.worker),
                tg_log_str("why", uv_strerror(rc)));
@@ -183,6 +222,7 @@ static void begin(struct tg__process *process)
     process->phase = TG__PROCESS_RUNS;
     process->pid = process->child.pid;
     process->started_ms = uv_now(processes->loop);
+    count_start(processes);
     tg_log(TG_LOG_INFO, "process.started", tg_log_str("name", process->name),
            tg_log_int("pid", process->pid), tg_log_uint("worker", processes->options.worker));
     tg__process_read(process);
@@ -262,7 +302,7 @@ static void close_process(struct tg_process *base)
         finish(process);
         return;
     }
-    tg__process_begin_end(process, "it is not needed any more");
+    tg__process_begin_end(process, not_needed);
     tg__process_forget_lines(process);
     tg__process_settle(process);
 }
@@ -287,8 +327,7 @@ static void stop(struct tg_processes *from)
 
     processes->stopped = true;
     TG_LIST_EACH (node, next, &processes->all)
-        tg__process_begin_end(TG_CONTAINER_OF(node, struct tg__process, node),
-                              "it is not needed any more");
+        tg__process_begin_end(TG_CONTAINER_OF(node, struct tg__process, node), not_needed);
 }
 
 static void destroy(struct tg_processes *from)

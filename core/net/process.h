@@ -25,6 +25,7 @@
 
 #include "base/error.h"
 
+struct tg_metrics;
 struct uv_loop_s;
 
 /* All of it is copied by start. Lists end with NULL. */
@@ -149,7 +150,9 @@ static inline void tg_processes_destroy(struct tg_processes *from)
 
 /* 0: the usual time. */
 struct tg_processes_options {
-    uint64_t worker;   /* for the log */
+    uint64_t worker; /* for the log */
+    struct tg_metrics
+        *metrics;      /* borrowed until the last child is gone; NULL: nothing is counted */
     uint64_t grace_ms; /* from the end of its input to SIGTERM */
     uint64_t term_ms;  /* from there to SIGKILL */
 };

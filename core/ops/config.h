@@ -132,6 +132,9 @@ TG_MUST enum tg_err tg_config_validate(const struct tg_config *config, struct tg
 enum tg_listen_scheme { TG_LISTEN_EITHER, TG_LISTEN_WS, TG_LISTEN_WSS };
 const char *tg_config_listen_address(const char *item, enum tg_listen_scheme *scheme);
 
+/* The word of tls.client_auth: "none", "optional" or "required". */
+const char *tg_config_client_auth_text(const struct tg_config *config);
+
 /* All option rows for --help and the man page. */
 struct tg_config_row {
     const char *key;

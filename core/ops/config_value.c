@@ -33,6 +33,11 @@ size_t tg__choices_of(enum tg__kind kind, const char *const **words)
     return 2;
 }
 
+const char *tg_config_client_auth_text(const struct tg_config *config)
+{
+    return client_auth[config->tls_client_auth];
+}
+
 void tg__quote(const char *text, char out[TG__QUOTED_SIZE])
 {
     size_t len = strlen(text);

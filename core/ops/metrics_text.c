@@ -134,6 +134,22 @@ static void write_http(struct tg__page *page)
     write_outcomes(page, "upstream_websockets_ended_total", page->shards[0]->websockets_out_ended);
 }
 
+static void write_processes(struct tg__page *page)
+{
+    tg__page_family(page, "upstream_processes", "gauge", "Child processes of agents that run.");
+    TG__EMIT(page, "tidegate_upstream_processes %" PRIu64 "\n", TG__SUM(page, processes));
+    tg__page_family(page, "upstream_processes_ended_total", "counter",
+                    "Child processes of agents, by how they ended.");
+    tg__page_rows(
+        page, "upstream_processes_ended_total",
+        &(const struct tg__page_axis){"reason", tg_process_ended_names, TG_PROCESS_ENDED_REASONS},
+        page->shards[0]->processes_ended);
+    tg__page_family(page, "upstream_process_restarts_waiting", "gauge",
+                    "Agents whose process waits to be started again.");
+    TG__EMIT(page, "tidegate_upstream_process_restarts_waiting %" PRIu64 "\n",
+             TG__SUM(page, process_restarts_waiting));
+}
+
 static void write_rebuilds(struct tg__page *page)
 {
     tg__page_family(page, "script_rebuilds_total", "counter",
@@ -239,6 +255,7 @@ enum tg_err tg_metrics_write(struct tg_buffer *out, const struct tg_metrics *con
     write_auth_events(&page);
     tg__page_runs(&page);
     write_http(&page);
+    write_processes(&page);
     write_rebuilds(&page);
     write_kv(&page, &facts->kv);
     write_passes(&page, &facts->passes);

@@ -158,6 +158,8 @@
 ---@field listen string[] the addresses, as configured: "127.0.0.1:8080", "wss://…", "unix:…", "systemd"
 ---@field allowed_origins string[]
 ---@field trusted_proxies string[]
+--- `tls.client_auth`; nil where nobody listens: `check`, `test`, `repl`
+---@field client_auth? "none"|"optional"|"required"
 
 ---@class tidegate
 ---@field server tidegate.Server

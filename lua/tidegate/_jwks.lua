@@ -21,7 +21,8 @@ local M = {}
 local TIMEOUT = 4 -- seconds for one answer: two of them, as discovery needs, are within script.wall_budget
 local WAIT = 2 * TIMEOUT + 1
 local RESPONSE_BYTES = 262144
-local UNKNOWN_KEY_PAUSE = 60 -- between two fetches because of a key that is not there
+local UNKNOWN_KEY_FETCHES = 3 -- because of keys that are not there, one right after the other
+local UNKNOWN_KEY_PAUSE = 20 -- seconds until there may be one more of these
 local FAILURE_PAUSE = 5 -- after a fetch that failed
 
 local sources = {} -- by what they fetch
@@ -119,7 +120,7 @@ function Source:refresh()
   if not core.begin(self.flight) then
     return false
   end
-  self.tried_at = time.monotonic()
+  self.fetches = self.fetches + 1
   local keys, more = self:fetch()
   if keys then
     self.keys, self.bits = keys, more
@@ -167,15 +168,26 @@ function Source:get()
   return self.keys, self.bits
 end
 
---- For a token whose key is not there: true when there may be others now.
-function Source:look_again(keys)
-  if self.keys ~= keys then
-    return true
+--- Anybody can make up keys that are not there: so often may they be looked for.
+function Source:may_look()
+  local now = time.monotonic()
+  local saved = self.looks + (now - self.looked_at) / UNKNOWN_KEY_PAUSE
+  self.looks, self.looked_at = math.min(saved, UNKNOWN_KEY_FETCHES), now
+  if self.looks < 1 then
+    return false
   end
-  if time.monotonic() - self.tried_at < UNKNOWN_KEY_PAUSE then
+  self.looks = self.looks - 1
+  return true
+end
+
+--- For a token whose key is not there: true when there may be others now. `fetches` is how many had begun
+--- when the token came: after one that began later there is nothing new.
+function Source:look_again(keys, fetches)
+  if self.keys == keys then
     core.wait(self.flight, WAIT) -- at once when none is under way
-  elseif not self:refresh() then
-    core.wait(self.flight, WAIT)
+  end
+  if self.keys == keys and self.fetches == fetches and self:may_look() then
+    self:refresh()
   end
   return self.keys ~= keys
 end
@@ -196,6 +208,9 @@ function M.source(wanted)
       refresh_after = wanted.refresh,
       max_stale = wanted.max_stale,
       flight = core.new_flight(),
+      fetches = 0,
+      looks = UNKNOWN_KEY_FETCHES,
+      looked_at = 0,
     }, Source)
     sources[name] = source
   end

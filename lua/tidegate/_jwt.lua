@@ -43,12 +43,13 @@ local function rules_for(state, bits)
 end
 
 local function verify_fetched(state, token)
+  local fetches = state.source.fetches
   local keys, more = state.source:get()
   if not keys then
     return nil, more, "unavailable"
   end
   local claims, why, code = core.verify(rules_for(state, more), keys, token)
-  if code == "key" and state.source:look_again(keys) then
+  if code == "key" and state.source:look_again(keys, fetches) then
     keys, more = state.source:get()
     if not keys then
       return nil, more, "unavailable"

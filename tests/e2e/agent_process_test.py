@@ -254,7 +254,7 @@ class Cancelled(ProcessTest):
         await self.until("the news", lambda: self.seen("agent_cancel") == [cancel(events[0]["run_id"])])
 
     async def test_silence_and_a_run_that_is_too_long_are_ended_and_told(self):
-        await self.start("idle_timeout = 1, timeout = 3", "--set", "runs.timeout=60s")
+        await self.start("idle_timeout = 2, timeout = 4", "--set", "runs.timeout=60s")
         client = await Client.ready(self.server)
         silent = await self.steps(client, ["deltas", 1], ["sleep", 100])
         self.assert_failed(silent, "upstream_timeout")
@@ -263,7 +263,7 @@ class Cancelled(ProcessTest):
         self.assertGreater(len(slow), 3)
         ids = [events[0]["run_id"] for events in (silent, slow)]
         await self.until("the news", lambda: self.seen("agent_cancel") == [cancel(i) for i in ids])
-        await self.server.wait_log(r"did not end within 3 s")
+        await self.server.wait_log(r"did not end within 4 s")
 
     async def test_the_time_for_runs_ends_it_too(self):
         client = await Client.ready(await self.start("", "--set", "runs.timeout=1s"))
@@ -301,6 +301,12 @@ class Ends(ProcessTest):
         self.assertEqual(len(set(self.pids())), 18 + 3)
         await self.server.wait_log(r"process\.ended .*killed by signal 9")
         await self.server.wait_log(r"process\.ended .*exited with status 3")
+        counted = await self.server.metrics()
+        self.assertEqual(counted["tidegate_upstream_processes"], 0)
+        self.assertEqual(counted["tidegate_upstream_processes_started_total"], 18 + 3)
+        for reason in ("exited", "failed", "killed"):
+            row = f'tidegate_upstream_processes_ended_total{{reason="{reason}"}}'
+            self.assertEqual(counted[row], 6 + 1, reason)
 
     async def test_an_answer_right_before_the_end_is_an_answer(self):
         client = await Client.ready(await self.start())
@@ -308,6 +314,7 @@ class Ends(ProcessTest):
             events = await self.steps(client, ["deltas", 50], ["done", "last words"], ["exit", 0])
             self.assert_events(events, "child")
             self.assertEqual(len(events), 52)
+            await self.until_gone(self.pids())  # or the next request may reach it before it has ended
         self.assertEqual(len(self.pids()), 3)
 
     async def test_a_request_that_one_which_ends_has_not_answered_goes_to_the_next(self):
@@ -317,6 +324,7 @@ class Ends(ProcessTest):
         await self.run_steps(other, ["wait", "go"], ["done", "by the second"])
         await self.until("the request", lambda: len(self.seen("agent_execution")) == 2)
         await self.steps(client, ["done"], ["exit", 0])
+        await self.until_gone(self.pids()[:1])  # or it sees the file before it has ended
         self.touch("go")
         events = await other.until("agent_completed", "agent_error")
         self.assert_events(events, "child")
@@ -347,6 +355,10 @@ class Ends(ProcessTest):
             times.append(time.monotonic() - began)
         self.assertGreaterEqual(times[4], 0.75)  # 0.1, 0.2, 0.4, 0.8 s
         self.assertEqual(len(self.pids()), 5)
+        await self.run_steps(client, ["done"])  # waits 1.6 s
+        await self.server.metric_reaches("tidegate_upstream_process_restarts_waiting")
+        self.assert_failed(await client.until("agent_error"), "upstream_unavailable")
+        self.assertEqual(await self.server.metric("tidegate_upstream_process_restarts_waiting"), 0)
 
     async def test_a_program_that_cannot_be_started_fails_the_run(self):
         tool = self.folder / "tool"
@@ -358,6 +370,9 @@ class Ends(ProcessTest):
         client = await Client.ready(self.server)
         self.assert_failed(await self.steps(client), "upstream_unavailable")
         await self.server.wait_log(r"process\.failed name=tool .*no such file")
+        counted = await self.server.metrics()
+        self.assertEqual(counted['tidegate_upstream_processes_ended_total{reason="not_started"}'], 1)
+        self.assertEqual(counted["tidegate_upstream_processes_started_total"], 0)
 
 
 class Misbehaves(ProcessTest):
@@ -495,7 +510,7 @@ class Life(ProcessTest):
         self.assertTrue(all(map(alive, pids)))
         self.server.signal(signal.SIGTERM)
         self.assertEqual(await self.server.ended(), 0)
-        self.assertEqual([pid for pid in pids if alive(pid)], [])
+        await self.until_gone(pids)  # killed, which each of them has still to come to
         self.assertIn("killed by signal 9", self.server.log.text())  # they ignored SIGTERM
 
     async def test_children_of_a_server_that_is_killed_read_the_end_of_their_input(self):

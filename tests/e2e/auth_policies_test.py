@@ -206,6 +206,22 @@ class Mtls(AuthTest):
         await self.assert_let_in(server, "ada", ssl=self.context("client"))
         await self.assert_denied(server, 4401, "a client certificate is needed", ssl=self.context())
 
+    async def test_it_does_not_start_where_nobody_is_asked_for_a_certificate(self):
+        why = "clients are not asked for certificates: set tls.client_ca, and tls.client_auth to optional or required"
+        self.assert_does_not_start("mtls", why)
+        server_only = ("--set", f"tls.certificate={FOLDER}/server.pem", "--set", f"tls.key={FOLDER}/server.key")
+        self.assert_does_not_start("mtls", why, *server_only)
+        checked = tidegate("check", ROOT / "policies/mtls.lua")  # what its server asks for cannot be known here
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    async def test_a_reload_does_not_bring_it_where_nobody_is_asked_for_a_certificate(self):
+        server = await self.serve((ROOT / "policies/allow_all.lua").read_text())
+        server.write((ROOT / "policies/mtls.lua").read_text())
+        status, _, text = await server.ask("POST", "/reload")
+        self.assertEqual(status, 422, text)
+        self.assertIn("tls.client_auth", text)
+        await self.assert_let_in(server, "guest")
+
 
 class AllowAll(AuthTest):
     async def test_everybody_is_let_in_on_loopback(self):

@@ -118,6 +118,7 @@ static int check_on_budget(const struct tg_config *config, const struct tg_check
     };
     int status = TG_EXIT_USAGE;
 
+    checking.env.server.client_auth = NULL; /* nobody listens */
     if (tg_watchdog_start(&error) != TG_ERR_OK) {
         (void)fprintf(stderr, "tidegate: %s\n", error.text);
     } else {

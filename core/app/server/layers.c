@@ -130,6 +130,7 @@ struct tg_script_server tg_layers_script_server(const struct tg_config *config)
         .listen = texts_of(&config->listen),
         .allowed_origins = texts_of(&config->allowed_origins),
         .trusted_proxies = texts_of(&config->trusted_proxies),
+        .client_auth = tg_config_client_auth_text(config),
     };
 }
 

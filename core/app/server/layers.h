@@ -46,7 +46,7 @@ struct tg_runs_options tg_layers_runs_options(const struct tg_config *config);
 struct tg_http_client_options tg_layers_http_options(const struct tg_config *config);
 /* Without env: what it holds besides the budgets belongs to the worker. */
 struct tg_host_options tg_layers_host_options(const struct tg_config *config);
-/* Texts are borrowed from config. */
+/* Texts are borrowed from config. Of a server that listens: where none does, client_auth is to be NULL. */
 struct tg_script_server tg_layers_script_server(const struct tg_config *config);
 struct tg_script_programs tg_layers_script_programs(const struct tg_config *config);
 

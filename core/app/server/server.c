@@ -7,14 +7,12 @@
  */
 #include "app/server/server.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "app/script_options.h"
 #include "app/server/layers.h"
 #include "app/server/server_internal.h"
-#include "app/task.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -23,64 +21,12 @@
 /* How long workers may take, after the last close deadline, to notice that all is over. */
 #define STOP_MARGIN_MS 1000
 
-/* --- reports of workers, carried to the main thread -------------------------------------------------- */
-
-struct report {
-    size_t index;
-    enum tg_err err;
-    struct tg_error error;
-};
-
-static void do_prepared(void *receiver, void *arg, bool lost)
-{
-    struct tg_server *server = receiver;
-    struct report *report = arg;
-    if (!lost && !server->stopped)
-        tg_reload_prepared(server->reload, report->index, report->err, &report->error);
-    tg_free(report);
-}
-
-static void on_prepared(void *ctx, size_t index, enum tg_err err, const struct tg_error *error)
-{
-    struct tg_server *server = ctx;
-    struct report *report = tg_xcalloc(1, sizeof *report);
-    *report = (struct report){.index = index, .err = err, .error = *error};
-    tg_task_post(server->mailbox, do_prepared, report);
-}
-
-static void do_switched(void *receiver, void *arg, bool lost)
-{
-    struct tg_server *server = receiver;
-    if (!lost && !server->stopped)
-        tg_reload_switched(server->reload, (size_t)(uintptr_t)arg);
-}
-
-static void on_switched(void *ctx, size_t index)
-{
-    struct tg_server *server = ctx;
-    tg_task_post(server->mailbox, do_switched, (void *)(uintptr_t)index);
-}
-
-static void stop(struct tg_server *server)
+void tg__server_stop(struct tg_server *server)
 {
     if (server->stopped)
         return;
     server->stopped = true;
     uv_stop(&server->loop);
-}
-
-static void do_drained(void *receiver, void *arg, bool lost)
-{
-    struct tg_server *server = receiver;
-    (void)arg;
-    if (!lost && ++server->drained == server->worker_count)
-        stop(server);
-}
-
-static void on_drained(void *ctx, size_t index)
-{
-    struct tg_server *server = ctx;
-    tg_task_post(server->mailbox, do_drained, (void *)(uintptr_t)index);
 }
 
 /* --- reload ------------------------------------------------------------------------------------------ */
@@ -124,7 +70,7 @@ static void on_first_load(void *ctx, const struct tg_reload_result *result)
     if (result->err != TG_ERR_OK) {
         (void)fprintf(stderr, "tidegate: the policy did not load: %s\n", result->error.text);
         server->exit_code = 1;
-        stop(server);
+        tg__server_stop(server);
         return;
     }
     for (size_t i = 0; i < server->worker_count; i++)
@@ -143,13 +89,13 @@ static void on_hard_deadline(struct tg_timer *timer)
     tg_log(TG_LOG_WARN, "server.drain_incomplete",
            tg_log_uint("workers_left", server->worker_count - server->drained));
     server->exit_code = 1;
-    stop(server);
+    tg__server_stop(server);
 }
 
 static void arm(struct tg_server *server, uint64_t delay_ms, tg_timer_fn fn)
 {
     if (tg_timer_start(server->timers, &server->deadline, delay_ms, fn) != TG_ERR_OK)
-        stop(server); /* without a deadline the drain could last for ever */
+        tg__server_stop(server); /* without a deadline the drain could last for ever */
 }
 
 static void drain_now(struct tg_server *server)
@@ -174,7 +120,7 @@ void tg_server_drain(struct tg_server *server, const char *why)
     tg_log(TG_LOG_INFO, "server.drain", tg_log_str("why", why),
            tg_log_bool("again", server->draining));
     if (!server->serving) {
-        stop(server);
+        tg__server_stop(server);
         return;
     }
     if (server->draining) {
@@ -210,10 +156,7 @@ static enum tg_err create_worker(struct tg_server *server, size_t index, struct 
         .tls = server->tls,
         .tls_fds = tls_fds,
         .fd_count = count,
-        .events = {.ctx = server,
-                   .prepared = on_prepared,
-                   .switched = on_switched,
-                   .drained = on_drained},
+        .events = tg__reports_of_workers(server),
     };
     for (size_t i = 0; i < count; i++)
         tls_fds[i] = server->sockets.items[i].is_tls;

@@ -1,4 +1,4 @@
-/* server_internal.h - what server.c, signals.c and the admin_*.c files share. Main thread only. */
+/* server_internal.h - what server*.c, signals.c and the admin_*.c files share. Main thread only. */
 #ifndef TG_APP_SERVER_INTERNAL_H
 #define TG_APP_SERVER_INTERNAL_H
 
@@ -56,6 +56,12 @@ struct tg_server {
     bool stopped;
     int exit_code;
 };
+
+/* server.c: no run of the loop any more; idempotent. */
+void tg__server_stop(struct tg_server *server);
+
+/* server_reports.c: what workers are to call. */
+struct tg_worker_events tg__reports_of_workers(struct tg_server *server);
 
 /* server_sockets.c */
 TG_MUST enum tg_err tg__sockets_open(struct tg_server *server, struct tg_error *error);

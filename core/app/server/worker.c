@@ -76,7 +76,8 @@ static enum tg_err create_layers(struct tg_worker *worker)
     struct tg_runs_options runs = tg_layers_runs_options(worker->options.config);
     runs.quota = worker->options.quota;
     struct tg_http_client_options http = tg_layers_http_options(worker->options.config);
-    struct tg_processes_options processes = {.worker = worker->options.index + 1};
+    struct tg_processes_options processes = {.worker = worker->options.index + 1,
+                                             .metrics = worker->metrics};
     enum tg_err err = tg_net_create(&worker->net, &worker->loop);
     if (err == TG_ERR_OK)
         err = tg_timers_create(&worker->timers, &worker->loop);

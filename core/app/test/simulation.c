@@ -99,7 +99,7 @@ static enum tg_err create_http(struct tg_sim *sim)
 
 static enum tg_err create_processes(struct tg_sim *sim)
 {
-    struct tg_processes_options options = {.worker = 1};
+    struct tg_processes_options options = {.worker = 1, .metrics = sim->metrics};
 
     if (sim->live)
         return tg_processes_create(&sim->processes, &sim->loop, &options);
@@ -161,6 +161,7 @@ static enum tg_err create_host(struct tg_sim *sim)
     host.env.http = sim->http;
     host.env.processes = sim->processes;
     host.env.programs.any = !sim->live;
+    host.env.server.client_auth = NULL; /* a client has the certificate that its test gives it */
     host.env.websockets = sim->websockets;
     host.env.kv = sim->kv;
     host.env.passes = sim->passes;

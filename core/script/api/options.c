@@ -75,9 +75,11 @@ static void set_texts(lua_State *L, const char *name, struct tg_script_texts tex
 void tg_options_push_server(lua_State *L, const struct tg_script_env *env)
 {
     luaL_checkstack(L, 10, "server");
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     set_texts(L, "listen", env->server.listen);
     set_texts(L, "allowed_origins", env->server.allowed_origins);
     set_texts(L, "trusted_proxies", env->server.trusted_proxies);
+    lua_pushstring(L, env->server.client_auth);
+    lua_setfield(L, -2, "client_auth");
     tg_view_wrap(L, "tide.server", 0);
 }

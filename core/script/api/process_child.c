@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "script/policy/generation.h"
 
 #define UNREAD_BYTES_MAX ((size_t)4 << 20)
@@ -62,9 +63,23 @@ static void on_restart(struct tg_timer *timer);
 
 static enum tg_err restart_in(struct tg_child *child, uint64_t ms)
 {
-    return tg_timer_running(&child->restart_timer)
-               ? TG_ERR_OK
-               : tg_timer_start(timers_of(child), &child->restart_timer, ms, on_restart);
+    struct tg_metrics *metrics = child->generation->env->metrics;
+
+    if (tg_timer_running(&child->restart_timer))
+        return TG_ERR_OK;
+    enum tg_err err = tg_timer_start(timers_of(child), &child->restart_timer, ms, on_restart);
+    if (err == TG_ERR_OK && metrics != NULL)
+        tg_counter_add(&metrics->process_restarts_waiting, 1);
+    return err;
+}
+
+/* Its time has come, or it is not needed any more. */
+static void restart_is_over(struct tg_child *child)
+{
+    struct tg_metrics *metrics = child->generation->env->metrics;
+
+    if (metrics != NULL)
+        tg_counter_sub(&metrics->process_restarts_waiting, 1);
 }
 
 static void end_all(struct tg_child *child, const char *text, const char *why)
@@ -164,6 +179,7 @@ static void on_restart(struct tg_timer *timer)
 {
     struct tg_child *child = TG_CONTAINER_OF(timer, struct tg_child, restart_timer);
 
+    restart_is_over(child);
     if (child->process != NULL || tg_list_empty(&child->exchanges))
         return;
     enum tg_err err = start(child);
@@ -217,6 +233,8 @@ void tg_child_free(struct tg_child *child)
     TG_LIST_EACH (node, next, &child->exchanges)
         tg_exchange_end(exchange_at(node), true);
     if (timers_of(child) != NULL) {
+        if (tg_timer_running(&child->restart_timer))
+            restart_is_over(child);
         tg_timer_stop(timers_of(child), &child->restart_timer);
         tg_timer_stop(timers_of(child), &child->breath_timer);
     }

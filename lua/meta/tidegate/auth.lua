@@ -175,8 +175,9 @@ function auth.proxy_header(options) end
 ---@field user? "cn"|"subject"|"dns"|"email"|"uri"|"ip"|fun(certificate: tidegate.ClientCertificate): string?
 ---@field issuer? string that it must have been issued by
 
---- The owner of a client certificate (`tls.client_ca`), until the certificate expires. Codes: "missing", "issuer",
---- "expired", "not_yet_valid", "malformed", "too_large", "claims" when it does not say whose it is.
+--- The owner of a client certificate (`tls.client_ca`), until the certificate expires. Does not load in a server
+--- that asks nobody for one (`tls.client_auth`). Codes: "missing", "issuer", "expired", "not_yet_valid", "malformed",
+--- "too_large", "claims" when it does not say whose it is.
 ---@param options? tidegate.AuthMtlsOptions
 ---@return tidegate.Authenticator
 function auth.mtls(options) end

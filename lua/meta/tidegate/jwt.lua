@@ -67,8 +67,8 @@ local jwt = {}
 ---@class tidegate.JwtFile
 ---@field file_option string "jwks_file": the path is `options.jwks_file`
 
---- A JWKS that is fetched by the first hook that needs it, once a worker. An unknown `kid` fetches it anew, once
---- a minute at most. While it cannot be fetched, the old one serves.
+--- A JWKS that is fetched by the first hook that needs it, once a worker. An unknown `kid` fetches it anew: at
+--- most three times in a row, and then once in 20 seconds. While it cannot be fetched, the old one serves.
 ---@class tidegate.JwtUrl
 ---@field url string https, or http on this machine
 ---@field refresh? number seconds after which it is fetched anew; 600 by default, 60 at least

@@ -174,6 +174,10 @@ return function(_, shape)
     if not user_of then
       shape.misuse("%s: user: cn, subject, dns, email, uri, ip or a function expected, got %q", who, user)
     end
+    if tide.server.client_auth == "none" then
+      shape.misuse("%s: clients are not asked for certificates: set tls.client_ca, and tls.client_auth to "
+        .. "optional or required", who)
+    end
     return function(conn, credentials)
       local certificate = credentials.client_certificate
       if not certificate then

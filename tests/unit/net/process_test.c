@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "net/process_internal.h"
 #include "support/log_capture.h"
 
@@ -32,6 +33,7 @@ static uv_loop_t loop;
 static uv_timer_t tick;
 static uint64_t deadline_ms;
 static struct tg_processes *processes;
+static struct tg_metrics metrics;
 
 /* What has come of one child. */
 struct heard {
@@ -90,9 +92,11 @@ static void on_tick(uv_timer_t *timer)
 
 static int setup(void **state)
 {
-    struct tg_processes_options options = {.worker = 7, .grace_ms = 300, .term_ms = 300};
+    struct tg_processes_options options = {
+        .worker = 7, .metrics = &metrics, .grace_ms = 300, .term_ms = 300};
 
     (void)state;
+    memset(&metrics, 0, sizeof metrics);
     log_capture_start();
     (void)signal(SIGPIPE, SIG_IGN);
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -115,6 +119,7 @@ static int teardown(void **state)
     errno = 0;
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
+    assert_int_equal(tg_counter_get(&metrics.processes), 0);
     log_capture_stop();
     return 0;
 }
@@ -347,6 +352,48 @@ static void test_closing_before_the_start_starts_nothing(void **state)
     test_free(heard);
 }
 
+/* Of those that have ended. */
+static void assert_ended(const uint64_t expected[TG_PROCESS_ENDED_REASONS])
+{
+    for (int i = 0; i < TG_PROCESS_ENDED_REASONS; i++)
+        if (tg_counter_get(&metrics.processes_ended[i]) != expected[i])
+            fail_msg("%s: %d, not %d", tg_process_ended_names[i],
+                     (int)tg_counter_get(&metrics.processes_ended[i]), (int)expected[i]);
+}
+
+static void test_starts_and_ends_are_counted(void **state)
+{
+    static const char *const scripts[] = {"exit 0", "exit 3", "kill -9 $$", "exec >&-; sleep 100"};
+    static const char *const nothing[] = {"/nowhere/at/all", NULL};
+    static const char *const none[] = {NULL};
+    struct heard missing = {.ends = 0};
+    struct heard *stays = start_script("echo ready; exec sleep 1000");
+
+    (void)state;
+    until_lines(stays, 1);
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        struct heard *heard = start_script(scripts[i]);
+        until_end(heard);
+        test_free(heard);
+    }
+    start_command(&missing, nothing, none, NULL);
+    until_end(&missing);
+    assert_int_equal(tg_counter_get(&metrics.processes), 1);
+    assert_int_equal(tg_counter_get(&metrics.upstream_processes_started), 5);
+    assert_ended((const uint64_t[TG_PROCESS_ENDED_REASONS]){[TG_PROCESS_ENDED_EXITED] = 1,
+                                                            [TG_PROCESS_ENDED_FAILED] = 1,
+                                                            [TG_PROCESS_ENDED_KILLED] = 1,
+                                                            [TG_PROCESS_ENDED_STOPPED] = 1,
+                                                            [TG_PROCESS_ENDED_NOT_STARTED] = 1});
+    tg_process_close(stays->process);
+    /* It runs until it has been waited for, though nobody wants it any more. */
+    assert_int_equal(tg_counter_get(&metrics.processes), 1);
+    while (tg_counter_get(&metrics.processes) > 0)
+        run_once();
+    assert_int_equal(tg_counter_get(&metrics.processes_ended[TG_PROCESS_ENDED_STOPPED]), 2);
+    test_free(stays);
+}
+
 /* uv_walk lets go of what a thread that ends has: only a child that was started later would hold the loop. */
 static void test_after_a_stop_nothing_is_started_any_more(void **state)
 {
@@ -574,6 +621,7 @@ int main(void)
         TEST(test_who_ignores_the_end_and_sigterm_is_killed),
         TEST(test_closing_inside_a_line_is_the_last_that_is_heard),
         TEST(test_closing_before_the_start_starts_nothing),
+        TEST(test_starts_and_ends_are_counted),
         TEST(test_after_a_stop_nothing_is_started_any_more),
         TEST(test_who_closes_its_output_is_ended),
         TEST(test_who_closes_its_input_is_ended_when_it_is_written_to),

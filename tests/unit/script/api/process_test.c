@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "net/process.h"
 #include "support/log_capture.h"
 #include "support/script_fixture.h"
@@ -121,6 +122,7 @@ static void end_process(int status)
 /* --- the stage ---------------------------------------------------------------------------------- */
 
 static struct script_fixture fx;
+static struct tg_metrics metrics;
 static uint64_t now_ms;
 
 /* The agent of a run that has an ID, and whose deltas "wait" for the test. */
@@ -141,6 +143,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&fake, 0, sizeof fake);
+    memset(&metrics, 0, sizeof metrics);
     fake.base.ops = &fake_ops;
     log_capture_start();
     fixture_open(&fx);
@@ -148,6 +151,7 @@ static int setup(void **state)
     now_ms = 1000;
     assert_int_equal(tg_timers_create_manual(&fx.env.timers, now_ms), TG_ERR_OK);
     fx.env.processes = &fake.base;
+    fx.env.metrics = &metrics;
     fx.env.programs.any = true;
     fx.done = 0;
     return 0;
@@ -413,6 +417,34 @@ static void the_end_of_the_state_is_the_end_of_the_process(void **state)
     tg_call_cancel(call);
 }
 
+static uint64_t waiting_restarts(void)
+{
+    return tg_counter_get(&metrics.process_restarts_waiting);
+}
+
+static void restarts_that_wait_are_counted(void **state)
+{
+    (void)state;
+    load();
+    assert_non_null(ask());
+    end_process(1);
+    assert_int_equal(waiting_restarts(), 0); /* nobody needs it */
+    assert_non_null(ask());
+    struct tg_call *second = ask();
+    assert_int_equal(waiting_restarts(), 1);
+    pass_ms(100);
+    assert_int_equal(fake.starts, 2);
+    assert_int_equal(waiting_restarts(), 0);
+    tg_call_cancel(second);
+    end_process(1);
+    pass_ms(0);
+    struct tg_call *call = ask();
+    assert_int_equal(waiting_restarts(), 1);
+    tg_call_cancel(call);
+    load(); /* another version in its place */
+    assert_int_equal(waiting_restarts(), 0);
+}
+
 /* Whether so many allocations are enough for the call itself, which the fixture wants. */
 static bool enough_for_a_call(long allowed)
 {
@@ -466,6 +498,7 @@ int main(void)
         TEST(a_line_that_is_cut_ends_the_run_that_it_quotes),
         TEST(what_is_no_json_ends_the_run_whose_id_it_holds_whole),
         TEST(the_end_of_the_state_is_the_end_of_the_process),
+        TEST(restarts_that_wait_are_counted),
         TEST(memory_that_is_out_ends_the_run_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,6 +229,7 @@ static const char *const through_views[] = {
     "return getmetatable(tide.options) == false",
     ("return #tide.server.listen == 2 and tide.server.listen[2] == 'unix:/x' and "
      "#tide.server.allowed_origins == 0 and not pcall(function() tide.server.listen[1] = '' end)"),
+    "return tide.server.client_auth == 'optional'",
 };
 
 static void functions_see_through_views(void **state)
@@ -242,6 +243,7 @@ static void functions_see_through_views(void **state)
     fx.env.option_count = 2;
     static const char *const listen[] = {"127.0.0.1:1", "unix:/x"};
     fx.env.server.listen = (struct tg_script_texts){listen, 2};
+    fx.env.server.client_auth = "optional";
     for (size_t i = 0; i < sizeof through_views / sizeof through_views[0]; i++) {
         fixture_run(&fx, through_views[i]);
         if (fx.outcome != TG_CALL_OK || strcmp(fx.result, "true") != 0)
