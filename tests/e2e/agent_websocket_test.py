@@ -7,12 +7,11 @@ import json
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from harness import ROOT, Client, Lines, ServerTest, clean_environment, open_policy
+from harness import ROOT, Client, ServerTest, open_policy
 from ws_upstream import BINARY, CLOSE, PING, TEXT, RawUpstream, Upstream, event
 
 POLICY = """
@@ -819,27 +818,10 @@ class Reuse(WebsocketTest):
 
 
 class Programs(WebsocketTest):
-    """Upstreams that are programs of their own: Node's ws, and the example."""
-
-    def start_program(self, *command):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=clean_environment({"NODE_PATH": "/usr/share/nodejs"}),
-        )
-        out = Lines(process.stdout)
-
-        def stop():
-            process.kill()
-            process.wait()
-            out.join()
-            process.stdout.close()
-
-        self.addCleanup(stop)
-        return process, out.wait("^listening ").split()[1], out
-
     async def test_nodes_ws_a_run_a_flood_a_cancel_and_a_death(self):
-        program = ("node", str(ROOT / "tests/e2e/clients/websocket_upstream.js"))
-        _, url, out = await asyncio.to_thread(self.start_program, *program)
+        program = ("node", ROOT / "tests/e2e/clients/websocket_upstream.js")
+        modules = {"NODE_PATH": "/usr/share/nodejs"}
+        _, url, out = await asyncio.to_thread(self.start_program, *program, env=modules)
         server = await self.serve(open_policy(POLICY % (url, "retries = 0")), workers=1)
         client = await Client.ready(server)
         events = await client.answer("hello", "remote")
@@ -863,44 +845,6 @@ class Programs(WebsocketTest):
         self.assert_events(events, "remote", "agent_error")
         self.assertEqual(events[-1]["data"]["code"], "upstream_unavailable")
         self.assertEqual(await server.metric("tidegate_upstream_websockets"), 0)
-
-    EXAMPLE = ROOT / "examples/websocket_agent"
-
-    def start_example(self, *args):
-        return self.start_program(sys.executable, str(self.EXAMPLE / "agent.py"), "--port", "0", *args)
-
-    async def test_the_example_answers_and_notices_a_cancel(self):
-        _, url, out = await asyncio.to_thread(self.start_example, "--key", "s3cret")
-        options = ("--set", f"options.url={url}", "--set", "options.key=s3cret")
-        server = await self.serve(self.EXAMPLE, *options)
-        client = await Client.ready(server, "demo-key")
-        events = await client.answer("3d6", "dice")
-        kinds = self.assert_events(events, "dice")
-        self.assertEqual(kinds[:3], ["agent_started", "agent_thinking", "tool_executing"])
-        total = sum(e["data"]["result"] for e in events if e["type"] == "tool_completed")
-        self.assertEqual(events[-1]["data"]["response"], f"{total} in all")
-        events = await client.answer("a die", "dice")
-        self.assertEqual(events[-1]["data"]["code"], "not_dice")
-
-        slow = {"message": "9d6", "agent_type": "dice", "pause": 1.5}
-        await client.send({"type": "agent_execution", "data": slow})
-        events = await client.until("tool_executing")
-        run_id = events[0]["run_id"]
-        await client.send({"type": "agent_cancel", "data": {"run_id": run_id}})
-        await client.until("agent_error")
-        await asyncio.to_thread(out.wait, f"^stopped {run_id}")
-
-    async def test_the_example_without_its_agent_or_its_key_says_so(self):
-        process, url, _ = await asyncio.to_thread(self.start_example, "--key", "s3cret")
-        server = await self.serve(self.EXAMPLE, "--set", f"options.url={url}")
-        client = await Client.ready(server, "demo-key")
-        events = await client.answer("3d6", "dice")
-        self.assertEqual(events[-1]["data"]["code"], "upstream_refused")
-        process.kill()
-        process.wait()
-        events = await client.answer("3d6", "dice")
-        self.assertEqual(events[-1]["data"]["code"], "upstream_unavailable")
-        await client.alive()
 
 
 if __name__ == "__main__":

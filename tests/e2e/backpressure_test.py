@@ -47,7 +47,8 @@ POLICY = open_policy(
     """
     % (PIECES, PIECE - 6, PIECES, PIECE - 6)
 )
-LIMITS = ("--set", "limits.outbox_bytes=256KiB")
+PATIENT = ("--set", "limits.ping_interval=0")  # who reads slowly on a busy machine would meet a ping
+LIMITS = ("--set", "limits.outbox_bytes=256KiB", *PATIENT)
 
 
 async def slow_client(server):
@@ -90,7 +91,8 @@ class SlowClient(ServerTest):
         await self.read_pieces(raw)
 
     async def test_pieces_are_joined_while_the_client_takes_nothing(self):
-        server = await self.serve(POLICY, "--set", "limits.outbox_bytes=64MiB", "--set", "script.cpu_budget=5s")
+        large = ("--set", "limits.outbox_bytes=64MiB", "--set", "script.cpu_budget=5s")
+        server = await self.serve(POLICY, *large, *PATIENT)
         raw = await slow_client(server)
         await raw.write(ask("stream"))
         await server.wait_log("stream.done")

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import BINARY, Client, Raw, ServerTest, clean_environment, open_policy, parse_metrics, tidegate
+from harness import BINARY, DEADLINE, Client, Raw, ServerTest, clean_environment, open_policy, parse_metrics, tidegate
 
 POLICY = open_policy(
     """
@@ -320,7 +320,7 @@ class Terminals(Ctl):
         except OSError:  # how the end of a terminal shows
             pass
         os.close(ours)
-        self.assertEqual(process.wait(), 0)
+        self.assertEqual(process.wait(DEADLINE), 0)
         return out.decode()
 
     async def test_colours_are_for_terminals_that_want_them(self):

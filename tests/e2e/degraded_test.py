@@ -35,7 +35,7 @@ class Degraded(ServerTest):
         self.assertEqual((await server.get("/health"))["websocket"]["states"]["degraded"], 1)
 
     async def test_prepare_runs_again_with_growing_pauses_until_the_connection_is_ready(self):
-        server = await self.serve(POLICY, "--set", "limits.prepare_retry=100ms")
+        server = await self.serve(POLICY, "--set", "limits.prepare_retry=300ms")
         client = await Client.ready(server)
         self.assertEqual(client.data["state"], "degraded")
         again = await client.expect("connection_ready")

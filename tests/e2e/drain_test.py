@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from harness import Client, ConnectionClosed, Raw, Refused, ServerTest, open_policy
+from harness import DEADLINE, Client, ConnectionClosed, Raw, Refused, ServerTest, open_policy
 
 POLICY = open_policy(
     """
@@ -44,7 +44,7 @@ class Drain(ServerTest):
 
         talking = [asyncio.create_task(talk(client)) for client in clients]
         for _ in range(200):
-            await answers.acquire()
+            await asyncio.wait_for(answers.acquire(), DEADLINE)
         server.signal(signal.SIGTERM)
         for code, error in await asyncio.gather(*talking):
             self.assertEqual(code, 1001, repr(error))

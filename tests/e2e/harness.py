@@ -553,6 +553,26 @@ class ServerTest(unittest.IsolatedAsyncioTestCase):
         Raw.opened.clear()
         await asyncio.to_thread(server.stop)
 
+    def start_program(self, *command, env=None):
+        """(process, url, lines) of another server, once it says "listening URL"; it ends with the test."""
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=clean_environment(env),
+        )
+        out = Lines(process.stdout)
+
+        def stop():
+            process.kill()
+            process.wait()
+            out.join()
+
+        self.addCleanup(stop)
+        return process, out.wait("^listening ").split()[1], out
+
     def assert_events(self, events, agent, terminal="agent_completed"):
         """Checks the rules that every run's events obey, and returns their types."""
         kinds = [event["type"] for event in events]

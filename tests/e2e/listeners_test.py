@@ -299,12 +299,10 @@ class Proxies(Folder):
 class Haproxy(Folder):
     """A real proxy in front, each way that it can say who the client is."""
 
-    def free_port(self):
-        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as probe:
-            return probe.getsockname()[1]
-
     async def start(self, backend, mode, extra=""):
-        port = self.free_port()
+        listener = socket.create_server(("127.0.0.1", 0))  # handed over: a port that is free may be taken a moment later
+        self.addCleanup(listener.close)
+        port = listener.getsockname()[1]
         config = self.folder / "haproxy.cfg"
         config.write_text(
             textwrap.dedent(
@@ -319,7 +317,7 @@ class Haproxy(Folder):
                     timeout tunnel 60s
                     {extra}
                 frontend in
-                    bind 127.0.0.1:{port}
+                    bind fd@{listener.fileno()}
                     default_backend out
                 backend out
                     server s {backend}
@@ -334,7 +332,9 @@ class Haproxy(Folder):
             stdout=log,
             stderr=log,
             env=clean_environment(),
+            pass_fds=[listener.fileno()],
         )
+        listener.close()
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         deadline = asyncio.get_running_loop().time() + DEADLINE

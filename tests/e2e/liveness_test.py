@@ -26,7 +26,7 @@ POLICY = open_policy(
     end
     """
 )
-KEEPALIVE = ("--set", "limits.ping_interval=150ms", "--set", "limits.pong_timeout=300ms")
+KEEPALIVE = ("--set", "limits.ping_interval=150ms", "--set", "limits.pong_timeout=1s")
 
 
 class KeepAlive(ServerTest):
@@ -56,11 +56,13 @@ class KeepAlive(ServerTest):
         server = await self.serve(POLICY, *KEEPALIVE)
         raw = await Raw.ready(server)
         began = time.monotonic()
-        for _ in range(6):
+        pings = 0
+        while time.monotonic() - began < 1.5:  # longer than it would have without an answer
             opcode, payload = await raw.read_frame()
             self.assertEqual(opcode, PING)
             await raw.write(frame(PONG, payload))
-        self.assertGreater(time.monotonic() - began, 0.6)
+            pings += 1
+        self.assertLess(pings, 15)
         await raw.write(frame(TEXT, {"type": "ping"}))
         self.assertEqual((await raw.next())["type"], "pong")
         raw.close()
@@ -87,9 +89,9 @@ class CloseHandshake(ServerTest):
     async def test_a_peer_that_never_answers_a_close_is_dropped_after_the_timeout(self):
         server = await self.serve(POLICY, "--set", "limits.close_timeout=400ms")
         raw = await Raw.ready(server)
+        began = time.monotonic()  # before the server's clock begins
         await raw.write(frame(TEXT, {"type": "bye"}))
         self.assertEqual(await raw.until_close(), (4000, "bye"))
-        began = time.monotonic()
         self.assertEqual(await raw.rest(), b"")
         waited = time.monotonic() - began
         self.assertGreater(waited, 0.25)

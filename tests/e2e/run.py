@@ -24,7 +24,7 @@ def run_file(path):
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, str(path)],
+            [sys.executable, str(path), "-v"],  # each test by its name, so that one that hangs is known
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

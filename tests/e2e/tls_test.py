@@ -546,7 +546,10 @@ class StartTest(ServerTest):
 
 class LoadTest(ServerTest):
     async def test_hundred_clients_echo_a_mebibyte(self):
-        server = await self.serve(HELLO, *options("server"), "--set", "limits.max_message=2MiB")
+        server = await self.serve(
+            HELLO, *options("server"), "--set", "limits.max_message=2MiB",
+            "--set", "limits.handshake_timeout=60s", "--set", "limits.ping_interval=0",  # all at once, on a busy machine
+        )  # fmt: skip
         trust = context()
         payload = os.urandom(1 << 20)
 

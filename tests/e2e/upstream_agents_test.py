@@ -4,11 +4,9 @@ request, and what a reload, a crash or a thousand events at once do to a run."""
 
 import asyncio
 import json
-import subprocess
-import sys
 import unittest
 
-from harness import ROOT, Client, Lines, ServerTest, open_policy
+from harness import Client, ServerTest, open_policy
 from upstream import Upstream
 
 POLICY = """
@@ -221,63 +219,6 @@ class HttpAgent(ServerTest):
             self.assert_events(events, "remote")
             texts = {e["data"]["text"] for e in events if e["type"] == "agent_delta"}
             self.assertEqual((texts, events[-1]["data"]["response"]), ({f"w{i}"}, f"w{i}"))
-
-
-class Example(ServerTest):
-    EXAMPLE = ROOT / "examples/http_agent"
-
-    def start_agent(self, *args):
-        process = subprocess.Popen(
-            [sys.executable, str(self.EXAMPLE / "agent.py"), "--port", "0", *args],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        out = Lines(process.stdout)
-
-        def stop():
-            process.kill()
-            process.wait()
-            out.join()
-            process.stdout.close()
-
-        self.addCleanup(stop)
-        url = out.wait(r"^listening http://").split()[1]
-        return process, url, out
-
-    async def test_the_example_answers_and_notices_a_cancel(self):
-        _, url, out = await asyncio.to_thread(self.start_agent, "--key", "s3cret")
-        options = ("--set", f"options.url={url}", "--set", "options.key=s3cret")
-        server = await self.serve(self.EXAMPLE, *options)
-        client = await Client.ready(server, "demo-key")
-        events = await client.answer("the cat and the dog", "words")
-        kinds = self.assert_events(events, "words")
-        self.assertEqual(kinds[:4], ["agent_started", "agent_thinking", "tool_executing", "tool_completed"])
-        self.assertEqual(events[1]["data"]["text"], "ada wants words counted.")
-        self.assertEqual(events[3]["data"]["result"]["the"], 2)
-        self.assertTrue(events[-1]["data"]["response"].startswith("5 words"))
-        events = await client.answer(" ", "words")
-        self.assertEqual(events[-1]["data"]["code"], "empty_message")
-
-        slow = {"message": "one two three", "agent_type": "words", "pause": 1.5}
-        await client.send({"type": "agent_execution", "data": slow})
-        events = await client.until("agent_delta")
-        run_id = events[0]["run_id"]
-        await client.send({"type": "agent_cancel", "data": {"run_id": run_id}})
-        await client.until("agent_error")
-        await asyncio.to_thread(out.wait, f"^stopped {run_id}")
-
-    async def test_the_example_without_its_agent_or_its_key_says_so(self):
-        process, url, _ = await asyncio.to_thread(self.start_agent, "--key", "s3cret")
-        server = await self.serve(self.EXAMPLE, "--set", f"options.url={url}")
-        client = await Client.ready(server, "demo-key")
-        events = await client.answer("some words", "words")
-        self.assertEqual(events[-1]["data"]["code"], "upstream_refused")
-        process.kill()
-        process.wait()
-        events = await client.answer("some words", "words")
-        self.assertEqual(events[-1]["data"]["code"], "upstream_unavailable")
-        await client.alive()
 
 
 if __name__ == "__main__":

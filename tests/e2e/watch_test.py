@@ -43,11 +43,12 @@ class Watch(ServerTest):
         await self.client.send({"type": "look"})
         self.assertEqual((await self.client.expect("seen"))["by"], name)
 
-    def replace(self, text):
-        """Whole at once: no moment in which the file is half written."""
-        draft = self.policy.with_name("draft")
+    def replace(self, text, path=None):
+        """Whole at once: no moment in which the file, the policy's by default, is half written."""
+        path = path or self.policy
+        draft = path.with_name("draft")
         draft.write_text(text)
-        os.replace(draft, self.policy)
+        os.replace(draft, path)
 
     async def unchanged(self, change):
         """Does what is no change, until the watch has looked at it."""
@@ -96,7 +97,7 @@ class Watch(ServerTest):
         await self.client.send(b"?")
         self.assertEqual(await self.client.receive(), "first")
         self.taken = await self.reloads()
-        (deep / "words.lua").write_text('return "second"\n')
+        self.replace('return "second"\n', deep / "words.lua")
         await self.expect("two")
         await self.client.send(b"?")
         self.assertEqual(await self.client.receive(), "second")
@@ -135,7 +136,7 @@ class Watch(ServerTest):
         await self.start(path)
         path.write_text(version("two"))
         await self.expect("two")
-        (self.folder / "beside.lua").write_text("return 1\n")
+        self.replace("return 1\n", self.folder / "beside.lua")
         await self.expect("two")
         path.unlink()
         path.symlink_to(self.policy)

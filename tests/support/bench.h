@@ -194,6 +194,11 @@ struct bench_frame bench_read(struct bench *bench, struct bench_client *client);
 bool bench_take_frame(struct bench_client *client, struct bench_frame *frame);
 /* Waits for a text frame, fails unless it contains `part`; returns its text. */
 const char *bench_expect(struct bench *bench, struct bench_client *client, const char *part);
+/* The same for an event of a run: its type, its number and, unless NULL, its run. */
+const char *bench_expect_event(struct bench *bench, struct bench_client *client, const char *type,
+                               int seq, const char *run_id);
+/* Nothing was sent that the test has not looked at. */
+void bench_expect_silence(struct bench *bench, struct bench_client *client);
 /* Waits for the close frame (others before it fail) and checks code; returns the reason. */
 const char *bench_expect_close(struct bench *bench, struct bench_client *client, int code);
 void bench_expect_eof(struct bench *bench, struct bench_client *client);

@@ -222,7 +222,7 @@ void fixture_run(struct script_fixture *fx, const char *body)
 
 void fixture_loop_until(struct script_fixture *fx, int done)
 {
-    uint64_t due_ms = tg_clock_monotonic_ms() + 2000;
+    uint64_t due_ms = tg_clock_monotonic_ms() + 20000;
 
     while (fx->done < done && tg_clock_monotonic_ms() < due_ms)
         (void)uv_run(&fx->loop, UV_RUN_ONCE);

@@ -62,7 +62,7 @@ extern struct tg_call *fixture_waiting;
 extern int fixture_waits, fixture_cancels;
 void fixture_wake(double value);
 
-/* Runs the loop until so many calls have ended, at most two seconds. */
+/* Runs the loop until so many calls have ended, at most twenty seconds. */
 void fixture_loop_until(struct script_fixture *fx, int done);
 
 #define assert_text_has(text, part)                                                                \

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "agent/run.h"
-#include "base/json_reader.h"
 #include "base/memory.h"
 #include "support/bench.h"
 #include "support/log_capture.h"
@@ -129,24 +128,13 @@ static void begin(struct fixture *f)
 /* The next event: checks type, seq and run, and returns its text. run NULL: not checked. */
 static const char *event(struct fixture *f, const char *type, const char *run_id)
 {
-    char part[80];
-    struct tg_json_value document;
-    (void)snprintf(part, sizeof part, "{\"type\":\"%s\"", type);
-    const char *text = bench_expect(&f->bench, f->client, part);
-    assert_int_equal(tg_json_parse(text, strlen(text), &document, NULL), TG_ERR_OK);
-    struct tg_json_value seq = tg_json_member(&document, "seq");
-    assert_int_equal((int)tg_json_number(&seq), ++f->seq);
-    struct tg_json_value id = tg_json_member(&document, "run_id");
-    if (run_id != NULL)
-        assert_true(tg_json_equals(&id, run_id));
-    return text;
+    return bench_expect_event(&f->bench, f->client, type, ++f->seq, run_id);
 }
 
 /* Nothing was sent that the test has not looked at. */
 static void silence(struct fixture *f)
 {
-    bench_send_text(&f->bench, f->client, "{\"type\":\"ping\"}");
-    (void)bench_expect(&f->bench, f->client, "\"pong\"");
+    bench_expect_silence(&f->bench, f->client);
 }
 
 static void execute(struct fixture *f)

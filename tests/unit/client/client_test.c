@@ -14,14 +14,10 @@
 #include <uv.h>
 
 #include "client/client.h"
-#include "support/upstream.h"
+#include "support/outgoing.h"
 
 struct fixture {
-    uv_loop_t loop;
-    uv_timer_t tick; /* so that no turn of the loop waits for long */
-    struct tg_net *net;
-    struct tg_timers *timers;
-    struct upstream up;
+    struct outgoing out;
     struct tg_client *client;
     int opens, messages, writes, ends;
     bool destroys, pauses; /* in on_message */
@@ -66,41 +62,25 @@ static void on_end(void *ctx, const struct tg_client_end *end)
     (void)snprintf(fixture->why, sizeof fixture->why, "%s", end->reason);
 }
 
-static void on_tick(uv_timer_t *tick)
-{
-    (void)tick;
-}
-
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
 
-    if (fixture == NULL || uv_loop_init(&fixture->loop) != 0 ||
-        tg_net_create(&fixture->net, &fixture->loop) != TG_ERR_OK ||
-        tg_timers_create(&fixture->timers, &fixture->loop) != TG_ERR_OK)
+    if (fixture == NULL)
         return -1;
-    upstream_open(&fixture->up, &fixture->loop);
-    (void)uv_timer_init(&fixture->loop, &fixture->tick);
-    (void)uv_timer_start(&fixture->tick, on_tick, 5, 5);
+    outgoing_open(&fixture->out);
     *state = fixture;
     return 0;
 }
 
-/* A handle that is left keeps the loop from closing. */
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    int status;
 
     tg_client_destroy(fixture->client);
-    upstream_close(&fixture->up);
-    uv_close((uv_handle_t *)&fixture->tick, NULL);
-    tg_timers_destroy(fixture->timers);
-    (void)uv_run(&fixture->loop, UV_RUN_DEFAULT);
-    tg_net_destroy(fixture->net);
-    status = uv_loop_close(&fixture->loop);
+    outgoing_close(&fixture->out);
     free(fixture);
-    return status;
+    return 0;
 }
 
 static const struct tg_client_callbacks callbacks = {on_open, on_message, on_written, on_end};
@@ -112,12 +92,12 @@ static void start(struct fixture *fixture, const char *host, struct tg_client_op
     struct tg_error error;
     char text[128];
 
-    (void)snprintf(text, sizeof text, "ws://%s:%u/x", host, (unsigned)fixture->up.port);
+    (void)snprintf(text, sizeof text, "ws://%s:%u/x", host, (unsigned)fixture->out.up.port);
     assert_int_equal(tg_ws_url_parse(text, &url, &error), TG_ERR_OK);
     options->url = &url;
     options->headers = "";
-    assert_int_equal(tg_client_create(&fixture->client, fixture->net, fixture->timers, options,
-                                      &callbacks, fixture),
+    assert_int_equal(tg_client_create(&fixture->client, fixture->out.net, fixture->out.timers,
+                                      options, &callbacks, fixture),
                      TG_ERR_OK);
     assert_int_equal(fixture->ends, 0);
 }
@@ -125,15 +105,13 @@ static void start(struct fixture *fixture, const char *host, struct tg_client_op
 static void open_client(struct fixture *fixture, struct tg_client_options *options)
 {
     start(fixture, "127.0.0.1", options);
-    while (fixture->opens == 0 && fixture->ends == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->opens > 0 || fixture->ends > 0);
     assert_int_equal(fixture->opens, 1);
 }
 
 static void run_to_the_end(struct fixture *fixture)
 {
-    while (fixture->ends == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->ends > 0);
     assert_int_equal(fixture->ends, 1);
 }
 
@@ -142,8 +120,8 @@ static void nobody_listens(void **state)
     struct fixture *fixture = *state;
     struct tg_client_options options = {.connect_timeout_ms = 20000};
 
-    upstream_close(&fixture->up);
-    (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    upstream_close(&fixture->out.up);
+    (void)uv_run(&fixture->out.loop, UV_RUN_NOWAIT);
     start(fixture, "127.0.0.1", &options);
     run_to_the_end(fixture);
     assert_int_equal(fixture->outcome, TG_FETCH_REFUSED);
@@ -163,7 +141,7 @@ static void an_address_that_is_not_public_is_refused_also_behind_a_name(void **s
         fixture->client = NULL;
         fixture->ends = 0;
     }
-    assert_int_equal(fixture->up.accepted, 0);
+    assert_int_equal(fixture->out.up.accepted, 0);
 }
 
 static void no_answer_to_the_upgrade(void **state)
@@ -171,7 +149,7 @@ static void no_answer_to_the_upgrade(void **state)
     struct fixture *fixture = *state;
     struct tg_client_options options = {.connect_timeout_ms = 50};
 
-    fixture->up.silent = true;
+    fixture->out.up.silent = true;
     start(fixture, "127.0.0.1", &options);
     run_to_the_end(fixture);
     assert_int_equal(fixture->outcome, TG_FETCH_TIMEOUT);
@@ -181,15 +159,15 @@ static void no_answer_to_the_upgrade(void **state)
 static void silence_ends_it_and_pings_of_ours_are_no_speech(void **state)
 {
     struct fixture *fixture = *state;
-    struct tg_client_options options = {.idle_timeout_ms = 200, .ping_interval_ms = 40};
+    struct tg_client_options options = {.idle_timeout_ms = 1000, .ping_interval_ms = 200};
 
     open_client(fixture, &options);
     while (fixture->ends == 0) {
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-        if (fixture->up.frames_len > 0) { /* only pings come */
-            assert_int_equal(fixture->up.frames[0], 0x89);
-            fixture->up.frames_len = 0;
-            upstream_send(&fixture->up, "\x8a\x00", 2);
+        outgoing_turn(&fixture->out);
+        if (fixture->out.up.frames_len > 0) { /* only pings come */
+            assert_int_equal(fixture->out.up.frames[0], 0x89);
+            fixture->out.up.frames_len = 0;
+            upstream_send(&fixture->out.up, "\x8a\x00", 2);
         }
     }
     assert_int_equal(fixture->outcome, TG_FETCH_TIMEOUT);
@@ -204,14 +182,14 @@ static void messages_and_pings_of_the_server_are_speech(void **state)
 
     open_client(fixture, &options);
     for (int kind = 0; kind < 2; kind++) {
-        uint64_t until = uv_now(&fixture->loop) + 1200;
+        uint64_t until = uv_now(&fixture->out.loop) + 1200;
         uint64_t next = 0;
-        while (uv_now(&fixture->loop) < until) {
-            if (uv_now(&fixture->loop) >= next) {
-                upstream_send(&fixture->up, frames[kind], 3);
-                next = uv_now(&fixture->loop) + 50;
+        while (uv_now(&fixture->out.loop) < until) {
+            if (uv_now(&fixture->out.loop) >= next) {
+                upstream_send(&fixture->out.up, frames[kind], 3);
+                next = uv_now(&fixture->out.loop) + 50;
             }
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+            outgoing_turn(&fixture->out);
         }
         assert_int_equal(fixture->ends, 0);
     }
@@ -236,21 +214,19 @@ static void what_is_sent_waits_for_a_server_that_does_not_read(void **state)
     char *data = calloc(1, len);
 
     assert_non_null(data);
-    fixture->up.stalled = true;
+    fixture->out.up.stalled = true;
     open_client(fixture, &options);
     assert_int_equal(tg_client_send(fixture->client, false, data, len), TG_ERR_OK);
     free(data);
     for (int i = 0; i < 20; i++)
-        (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        (void)uv_run(&fixture->out.loop, UV_RUN_NOWAIT);
     assert_int_equal(fixture->writes, 0);
     assert_true(tg_client_unwritten(fixture->client) > 0);
-    upstream_read(&fixture->up);
-    while (fixture->writes == 0 && fixture->ends == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    upstream_read(&fixture->out.up);
+    OUTGOING_UNTIL(&fixture->out, fixture->writes > 0 || fixture->ends > 0);
     assert_int_equal(fixture->ends, 0);
     assert_int_equal(tg_client_unwritten(fixture->client), 0);
-    while (fixture->up.received < len)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->out.up.received >= len);
 }
 
 static void a_server_that_takes_nothing_is_given_up(void **state)
@@ -261,7 +237,7 @@ static void a_server_that_takes_nothing_is_given_up(void **state)
     char *data = calloc(1, len);
 
     assert_non_null(data);
-    fixture->up.stalled = true;
+    fixture->out.up.stalled = true;
     open_client(fixture, &options);
     assert_int_equal(tg_client_send(fixture->client, false, data, len), TG_ERR_OK);
     free(data);
@@ -271,29 +247,25 @@ static void a_server_that_takes_nothing_is_given_up(void **state)
 
 static void pause_stops(struct fixture *fixture, uint64_t ping_interval_ms)
 {
-    struct tg_client_options options = {.idle_timeout_ms = 100,
+    struct tg_client_options options = {.idle_timeout_ms = 400,
                                         .ping_interval_ms = ping_interval_ms};
 
     fixture->pauses = true;
     open_client(fixture, &options);
-    upstream_send(&fixture->up,
+    upstream_send(&fixture->out.up,
                   "\x81\x01"
                   "a"
                   "\x81\x01"
                   "b",
                   6);
-    while (fixture->messages == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-    uint64_t until = uv_now(&fixture->loop) + 300;
-    while (uv_now(&fixture->loop) < until)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->messages > 0 || fixture->ends > 0);
+    outgoing_wait_ms(&fixture->out, 1000);
     assert_int_equal(fixture->messages, 1);
     assert_int_equal(fixture->ends, 0);
     fixture->pauses = false;
     tg_client_resume(fixture->client);
     assert_int_equal(fixture->messages, 1); /* from the loop only */
-    while (fixture->messages < 2 && fixture->ends == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->messages >= 2 || fixture->ends > 0);
     assert_int_equal(fixture->messages, 2);
     run_to_the_end(fixture);
     assert_int_equal(fixture->outcome, TG_FETCH_TIMEOUT);
@@ -301,7 +273,7 @@ static void pause_stops(struct fixture *fixture, uint64_t ping_interval_ms)
 
 static void a_pause_stops_messages_and_silence(void **state)
 {
-    pause_stops(*state, 50);
+    pause_stops(*state, 200);
 }
 
 static void a_pause_does_so_without_pings(void **state)
@@ -316,9 +288,7 @@ static void the_idle_time_out_can_be_changed(void **state)
 
     open_client(fixture, &options);
     tg_client_set_idle_timeout(fixture->client, 0);
-    uint64_t until = uv_now(&fixture->loop) + 300;
-    while (uv_now(&fixture->loop) < until)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    outgoing_wait_ms(&fixture->out, 300);
     assert_int_equal(fixture->ends, 0);
     tg_client_set_idle_timeout(fixture->client, 50);
     run_to_the_end(fixture);
@@ -331,7 +301,7 @@ static void a_reset_is_told_once(void **state)
     struct tg_client_options options = {.idle_timeout_ms = 20000};
 
     open_client(fixture, &options);
-    upstream_reset(&fixture->up);
+    upstream_reset(&fixture->out.up);
     run_to_the_end(fixture);
     assert_int_equal(fixture->outcome, TG_FETCH_RESET);
     assert_int_equal(tg_client_send(fixture->client, true, "x", 1), TG_ERR_CLOSED);
@@ -345,13 +315,12 @@ static void its_close_waits_for_the_servers_but_not_for_ever(void **state)
     open_client(fixture, &options);
     tg_client_close(fixture->client, 1000, "bye");
     tg_client_close(fixture->client, 1000, "bye");
-    while (fixture->up.frames_len == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-    assert_int_equal(fixture->up.frames[0], 0x88);
+    OUTGOING_UNTIL(&fixture->out, fixture->out.up.frames_len > 0);
+    assert_int_equal(fixture->out.up.frames[0], 0x88);
     assert_int_equal(fixture->ends, 0);
-    upstream_send(&fixture->up, "\x88\x02\x03\xe8", 4);
-    run_to_the_end(
-        fixture); /* the server keeps the TCP connection open: a second, and it is over */
+    upstream_send(&fixture->out.up, "\x88\x02\x03\xe8", 4);
+    /* The server keeps the TCP connection open: a second, and it is over. */
+    run_to_the_end(fixture);
     assert_int_equal(fixture->outcome, TG_FETCH_OK);
     assert_int_equal(fixture->code, 1000);
 }
@@ -363,30 +332,30 @@ static void it_can_be_destroyed_at_any_time_and_says_goodbye(void **state)
         struct fixture *fixture;
         struct tg_client_options options = {.connect_timeout_ms = 20000};
         assert_int_equal(setup((void **)&fixture), 0);
-        fixture->up.silent = point == 2;
+        fixture->out.up.silent = point == 2;
         fixture->destroys = point == 4;
         start(fixture, "127.0.0.1", &options);
         if (point == 1)
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-        while (point == 2 && fixture->up.head_len == 0)
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-        while (point >= 3 && fixture->opens == 0)
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-        if (point == 4)
-            upstream_send(&fixture->up,
+            outgoing_turn(&fixture->out);
+        if (point == 2)
+            OUTGOING_UNTIL(&fixture->out, fixture->out.up.head_len > 0);
+        if (point >= 3)
+            OUTGOING_UNTIL(&fixture->out, fixture->opens > 0);
+        if (point == 4) {
+            upstream_send(&fixture->out.up,
                           "\x81\x01"
                           "a"
                           "\x81\x01"
                           "b",
                           6);
-        while (point == 4 && fixture->messages == 0)
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+            OUTGOING_UNTIL(&fixture->out, fixture->messages > 0);
+        }
         tg_client_destroy(fixture->client);
         fixture->client = NULL;
-        while (point >= 2 && !fixture->up.gone)
-            (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+        if (point >= 2)
+            OUTGOING_UNTIL(&fixture->out, fixture->out.up.gone);
         if (point >= 3)
-            assert_int_equal(fixture->up.frames[0], 0x88);
+            assert_int_equal(fixture->out.up.frames[0], 0x88);
         assert_int_equal(fixture->ends, 0);
         assert_int_equal(fixture->messages, point == 4 ? 1 : 0);
         assert_int_equal(teardown((void **)&fixture), 0);

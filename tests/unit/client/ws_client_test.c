@@ -16,14 +16,10 @@
 #include "client/ws_client.h"
 #include "net/stream.h"
 #include "net/timer.h"
-#include "support/upstream.h"
+#include "support/outgoing.h"
 
 struct fixture {
-    uv_loop_t loop;
-    uv_timer_t tick; /* so that no turn of the loop waits for long */
-    struct tg_net *net;
-    struct tg_timers *timers;
-    struct upstream up;
+    struct outgoing out;
     struct tg_ws_client *client;
     int opens, dones;
     enum tg_fetch_outcome outcome;
@@ -62,48 +58,33 @@ static void on_done(void *ctx, const struct tg_ws_done *done)
 
 static const struct tg_ws_link_callbacks callbacks = {on_open, on_message, on_written, on_done};
 
-static void on_tick(uv_timer_t *tick)
-{
-    (void)tick;
-}
-
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
 
-    if (fixture == NULL || uv_loop_init(&fixture->loop) != 0 ||
-        tg_net_create(&fixture->net, &fixture->loop) != TG_ERR_OK ||
-        tg_timers_create(&fixture->timers, &fixture->loop) != TG_ERR_OK)
+    if (fixture == NULL)
         return -1;
-    upstream_open(&fixture->up, &fixture->loop);
-    (void)uv_timer_init(&fixture->loop, &fixture->tick);
-    (void)uv_timer_start(&fixture->tick, on_tick, 5, 5);
+    outgoing_open(&fixture->out);
     *state = fixture;
     return 0;
 }
 
-/* A handle that is left keeps the loop from closing. */
 static int teardown(void **state)
 {
     struct fixture *fixture = *state;
-    int status;
 
     tg_ws_client_destroy(fixture->client);
-    upstream_close(&fixture->up);
-    uv_close((uv_handle_t *)&fixture->tick, NULL);
-    tg_timers_destroy(fixture->timers);
-    (void)uv_run(&fixture->loop, UV_RUN_DEFAULT);
-    tg_net_destroy(fixture->net);
-    status = uv_loop_close(&fixture->loop);
+    outgoing_close(&fixture->out);
     free(fixture);
-    return status;
+    return 0;
 }
 
 static void use(struct fixture *fixture, const struct tg_http_client_options *options)
 {
     tg_ws_client_destroy(fixture->client);
-    assert_int_equal(tg_ws_client_create(&fixture->client, fixture->net, fixture->timers, options),
-                     TG_ERR_OK);
+    assert_int_equal(
+        tg_ws_client_create(&fixture->client, fixture->out.net, fixture->out.timers, options),
+        TG_ERR_OK);
 }
 
 /* %u in the URL is the upstream's port. */
@@ -119,7 +100,7 @@ static struct tg_ws_link *start(struct fixture *fixture, const char *format)
         (void)snprintf(url, sizeof url, "%s", format);
     else
         (void)snprintf(url, sizeof url, "%.*s%u%s", (int)(at - format), format,
-                       (unsigned)fixture->up.port, at + 2);
+                       (unsigned)fixture->out.up.port, at + 2);
     assert_int_equal(tg_ws_start(fixture->client, &request, &callbacks, fixture, &link), TG_ERR_OK);
     assert_int_equal(fixture->dones, 0);
     return link;
@@ -129,8 +110,7 @@ static void refused(struct fixture *fixture, const char *url, enum tg_fetch_outc
                     const char *text)
 {
     (void)start(fixture, url);
-    while (fixture->dones == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->dones > 0);
     assert_int_equal(fixture->dones, 1);
     assert_int_equal(fixture->outcome, outcome);
     if (strstr(fixture->text, text) == NULL)
@@ -155,7 +135,7 @@ static void what_may_not_be_reached_is_told_by_the_loop(void **state)
     refused(fixture, "http://api.example/", TG_FETCH_INVALID, "ws://");
     use(fixture, &public_only);
     refused(fixture, "ws://localhost:%u/hunter2", TG_FETCH_FORBIDDEN, "private_addresses");
-    assert_int_equal(fixture->up.accepted, 0);
+    assert_int_equal(fixture->out.up.accepted, 0);
 }
 
 static void a_ca_file_that_is_not_there_ends_wss_only(void **state)
@@ -166,8 +146,7 @@ static void a_ca_file_that_is_not_there_ends_wss_only(void **state)
     use(fixture, &options);
     refused(fixture, "wss://127.0.0.1:%u/", TG_FETCH_TLS, "/nonexistent/ca.pem");
     struct tg_ws_link *link = start(fixture, "ws://127.0.0.1:%u/");
-    while (fixture->opens == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->opens > 0);
     tg_ws_close(link, 1000, "");
 }
 
@@ -178,9 +157,8 @@ static void headers_are_sent_and_ours_beside_them(void **state)
 
     use(fixture, &options);
     (void)start(fixture, "ws://127.0.0.1:%u/path?query=1");
-    while (fixture->opens == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-    const char *head = fixture->up.head;
+    OUTGOING_UNTIL(&fixture->out, fixture->opens > 0);
+    const char *head = fixture->out.up.head;
     assert_ptr_equal(strstr(head, "GET /path?query=1 HTTP/1.1\r\nHost: 127.0.0.1:"), head);
     assert_non_null(strstr(head, "\r\nX-Own: 1\r\nAuthorization: Bearer s3cret\r\n"));
     assert_non_null(strstr(head, "\r\nUser-Agent: tidegate/"));
@@ -194,8 +172,7 @@ static void not_more_than_configured_at_a_time(void **state)
     use(fixture, &total);
     struct tg_ws_link *link = start(fixture, "ws://127.0.0.1:%u/");
     refused(fixture, "ws://localhost:%u/", TG_FETCH_CONNECT, "http.max_connections");
-    while (fixture->opens == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->opens > 0);
     refused(fixture, "ws://127.0.0.1:%u/", TG_FETCH_CONNECT, "http.max_connections");
     tg_ws_close(link, 1000, ""); /* still counted: it is not gone */
     refused(fixture, "ws://127.0.0.1:%u/", TG_FETCH_CONNECT, "http.max_connections");
@@ -223,17 +200,14 @@ static void after_a_close_nothing_is_told(void **state)
     tg_ws_close(start(fixture, "ws://127.0.0.1:1/"), 1000, "");
     struct tg_ws_link *link = start(fixture, "ws://127.0.0.1:%u/");
     assert_int_equal(tg_ws_send(link, true, "x", 1, &waits), TG_ERR_CLOSED);
-    while (fixture->opens == 0)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->opens > 0);
     assert_int_equal(tg_ws_send(link, true, "last words", 10, &waits), TG_ERR_OK);
     tg_ws_close(link, 1000, "");
-    while (fixture->up.frames_len < 16 + 8)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
-    assert_int_equal(fixture->up.frames[0], 0x81);
-    assert_int_equal(fixture->up.frames[16], 0x88);
-    upstream_send(&fixture->up, "\x81\x01x\x88\x02\x03\xe8", 7);
-    while (!fixture->up.gone)
-        (void)uv_run(&fixture->loop, UV_RUN_ONCE);
+    OUTGOING_UNTIL(&fixture->out, fixture->out.up.frames_len >= 16 + 8);
+    assert_int_equal(fixture->out.up.frames[0], 0x81);
+    assert_int_equal(fixture->out.up.frames[16], 0x88);
+    upstream_send(&fixture->out.up, "\x81\x01x\x88\x02\x03\xe8", 7);
+    OUTGOING_UNTIL(&fixture->out, fixture->out.up.gone);
     assert_int_equal(fixture->dones, 0);
 }
 
