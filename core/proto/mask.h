@@ -3,6 +3,7 @@
 #ifndef TG_PROTO_MASK_H
 #define TG_PROTO_MASK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,44 +12,52 @@
  * words here: 16 KiB took 8,200 instructions, and so 2,600. */
 typedef uint64_t tg_ws_lanes __attribute__((vector_size(16)));
 
-static inline void tg__ws_mask_lanes(uint8_t *at, tg_ws_lanes key)
+static inline tg_ws_lanes tg__ws_mask_lanes(uint8_t *at, tg_ws_lanes key)
 {
     tg_ws_lanes lanes;
 
     memcpy(&lanes, at, sizeof lanes);
     lanes ^= key;
     memcpy(at, &lanes, sizeof lanes);
+    return lanes;
 }
 
-/* Masks or unmasks a whole payload in place. */
-static inline void tg_ws_mask(uint8_t *data, size_t len, const uint8_t key[4])
+/* Masks or unmasks a whole payload in place. True: what came out is ASCII, and so needs no look at its UTF-8, which is
+ * 190 of the 5,900 instructions of an echo of 1 KiB. */
+static inline bool tg_ws_mask(uint8_t *data, size_t len, const uint8_t key[4])
 {
     uint8_t *end = data + len;
+    tg_ws_lanes seen = {0, 0}; /* every bit that some byte has */
     uint32_t narrow;
-    uint64_t word;
+    uint64_t word, rest = 0;
 
     memcpy(&narrow, key, sizeof narrow);
     uint64_t wide = (uint64_t)narrow << 32 | narrow;
     tg_ws_lanes lanes = {wide, wide};
     for (; end - data >= 64; data += 64) {
-        tg__ws_mask_lanes(data, lanes);
-        tg__ws_mask_lanes(data + 16, lanes);
-        tg__ws_mask_lanes(data + 32, lanes);
-        tg__ws_mask_lanes(data + 48, lanes);
+        seen |= tg__ws_mask_lanes(data, lanes);
+        seen |= tg__ws_mask_lanes(data + 16, lanes);
+        seen |= tg__ws_mask_lanes(data + 32, lanes);
+        seen |= tg__ws_mask_lanes(data + 48, lanes);
     }
     for (; end - data >= 8; data += sizeof word) {
         memcpy(&word, data, sizeof word);
         word ^= wide;
         memcpy(data, &word, sizeof word);
+        rest |= word;
     }
     if (end - data >= 4) {
-        memcpy(&word, data, 4);
-        word ^= wide;
-        memcpy(data, &word, 4);
-        data += 4;
+        memcpy(&narrow, data, sizeof narrow);
+        narrow ^= (uint32_t)wide;
+        memcpy(data, &narrow, sizeof narrow);
+        rest |= narrow;
+        data += sizeof narrow;
     }
-    for (size_t i = 0; data < end; i++)
-        *data++ ^= key[i];
+    for (size_t i = 0; data < end; i++) {
+        *data ^= key[i];
+        rest |= *data++;
+    }
+    return ((seen[0] | seen[1] | rest) & UINT64_C(0x8080808080808080)) == 0;
 }
 
 /* The key for what follows after `len` bytes of the same payload. */

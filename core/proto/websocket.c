@@ -161,7 +161,7 @@ static bool take_payload(struct tg_ws *ws, const struct wslay_frame_iocb *frame)
         ws->loan->control_len += frame->data_length;
         return true;
     }
-    return tg__ws_take_data(ws, frame->data, frame->data_length);
+    return tg__ws_take_data(ws, frame->data, frame->data_length, false);
 }
 
 static bool fail_framing(struct tg_ws *ws)
@@ -247,15 +247,16 @@ static void go_on_with_payload(struct tg_ws *ws)
 {
     uint8_t *data = ws->input;
     size_t len = ws->payload_left < ws->input_left ? (size_t)ws->payload_left : ws->input_left;
+    bool ascii = false; /* as far as is known */
 
     if (ws->role == TG_WS_SERVER) {
-        tg_ws_mask(data, len, ws->key);
+        ascii = tg_ws_mask(data, len, ws->key);
         tg_ws_mask_advance(ws->key, len);
     }
     ws->input += len;
     ws->input_left -= len;
     ws->payload_left -= len;
-    if (!tg__ws_take_data(ws, data, len) || ws->payload_left > 0)
+    if (!tg__ws_take_data(ws, data, len, ascii) || ws->payload_left > 0)
         return; /* a failure shows in ws->err */
     ws->in_payload = false;
     (void)tg__ws_take_message(ws);
@@ -277,13 +278,12 @@ static bool take_data_frame(struct tg_ws *ws)
     bool compressed = (ws->input[0] & TG__WS_RSV1_BIT) != 0;
     uint8_t *data = ws->input + size;
     size_t len = (size_t)length;
-    if (ws->role == TG_WS_SERVER)
-        tg_ws_mask(data, len, data - 4);
+    bool ascii = ws->role == TG_WS_SERVER && tg_ws_mask(data, len, data - 4);
     ws->input += size + len;
     ws->input_left -= size + len;
     if (compressed)
         take_compressed(ws, kind, data, len);
-    else if (kind == TG_WS_TEXT && !tg_utf8_valid(data, len))
+    else if (kind == TG_WS_TEXT && !ascii && !tg_utf8_valid(data, len))
         (void)tg__ws_fail_utf8(ws);
     else
         ws->paused = !ws->callbacks->on_message(ws->ctx, kind, data, len);

@@ -35,11 +35,12 @@ static bool make_room(struct tg_ws *ws, size_t len)
 }
 
 /* Some of the payload of a data frame, unmasked. */
-bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len)
+bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, bool ascii)
 {
     if (ws->compressed)
         return tg__ws_inflate(ws, data, len);
-    if (ws->kind == TG_WS_TEXT && !tg_utf8_feed(&ws->utf8, data, len))
+    ascii = ascii && tg_utf8_complete(&ws->utf8);
+    if (ws->kind == TG_WS_TEXT && !ascii && !tg_utf8_feed(&ws->utf8, data, len))
         return tg__ws_fail_utf8(ws);
     if (!make_room(ws, len) || tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
         return tg__ws_fail_memory(ws);

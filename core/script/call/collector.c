@@ -14,7 +14,7 @@
 #include "script/policy/generation.h"
 
 /* Garbage that is worth a cycle, however little is alive. */
-#define GARBAGE ((size_t)1 << 20)
+#define GARBAGE ((size_t)512 << 10)
 #define SMALL_GARBAGE ((size_t)64 << 10)
 /* Of large blocks, before the collector is made to do more. */
 #define PACE_BYTES ((size_t)128 << 10)

@@ -329,7 +329,7 @@ static void its_close_waits_for_the_servers_but_not_for_ever(void **state)
 static void it_can_be_destroyed_at_any_time_and_says_goodbye(void **state)
 {
     for (int point = 0; point < 5; point++) {
-        struct fixture *fixture;
+        struct fixture *fixture = NULL;
         struct tg_client_options options = {.connect_timeout_ms = 20000};
         assert_int_equal(setup((void **)&fixture), 0);
         fixture->out.up.silent = point == 2;

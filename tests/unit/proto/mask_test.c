@@ -49,11 +49,36 @@ static void pieces_are_masked_like_the_whole(void **state)
     }
 }
 
+static void one_byte_that_is_not_ascii_is_seen_at_every_place(void **state)
+{
+    uint8_t bytes[ROOM], clear[ROOM];
+    (void)state;
+    memset(clear, 'x', sizeof clear);
+    for (size_t len = 1; len <= 200; len++) {
+        memcpy(bytes, clear, sizeof bytes);
+        (void)tg_ws_mask(bytes, len, key);
+        assert_true(tg_ws_mask(bytes, len, key));
+        for (size_t at = 0; at < len; at++) {
+            clear[at] = 0x80;
+            memcpy(bytes, clear, sizeof bytes);
+            (void)tg_ws_mask(bytes, len, key);
+            assert_false(tg_ws_mask(bytes, len, key));
+            clear[at] = 'x';
+        }
+        clear[len] = 0xFF; /* beyond: no concern of its */
+        memcpy(bytes, clear, sizeof bytes);
+        (void)tg_ws_mask(bytes, len, key);
+        assert_true(tg_ws_mask(bytes, len, key));
+        clear[len] = 'x';
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_length_is_masked_at_every_place),
         cmocka_unit_test(pieces_are_masked_like_the_whole),
+        cmocka_unit_test(one_byte_that_is_not_ascii_is_seen_at_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
