@@ -9,6 +9,7 @@
 #ifndef TG_BASE_BLOCK_POOL_H
 #define TG_BASE_BLOCK_POOL_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,6 +81,7 @@ static inline void tg_block_pool_give(struct tg_block_pool *pool, void *block, s
 {
     size_t class = tg__block_class(size).index;
 
+    assert(block != NULL);
     *(void **)block = pool->free[class];
     pool->free[class] = block;
 }

@@ -114,7 +114,8 @@ void upstream_send(struct upstream *up, const void *data, size_t len)
     uv_write_t *request = calloc(1, sizeof *request);
     char *copy = malloc(len + 1);
 
-    assert_true(request != NULL && copy != NULL);
+    if (request == NULL || copy == NULL)
+        abort();
     memcpy(copy, data, len);
     request->data = copy;
     uv_buf_t buf = uv_buf_init(copy, (unsigned)len);

@@ -10,6 +10,7 @@
  */
 #include "script/api/json.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +88,9 @@ static enum tg_err make_room(struct encoder *e, size_t len)
 /* Room for `len` bytes at e->at. */
 static inline enum tg_err need(struct encoder *e, size_t len)
 {
-    return (size_t)(e->end - e->at) >= len ? TG_ERR_OK : make_room(e, len);
+    enum tg_err err = (size_t)(e->end - e->at) >= len ? TG_ERR_OK : make_room(e, len);
+    assert(err != TG_ERR_OK || e->at != NULL);
+    return err;
 }
 
 static inline enum tg_err put(struct encoder *e, const void *data, size_t len)
