@@ -150,11 +150,10 @@ static inline void tg_processes_destroy(struct tg_processes *from)
 
 /* 0: the usual time. */
 struct tg_processes_options {
-    uint64_t worker; /* for the log */
-    struct tg_metrics
-        *metrics;      /* borrowed until the last child is gone; NULL: nothing is counted */
-    uint64_t grace_ms; /* from the end of its input to SIGTERM */
-    uint64_t term_ms;  /* from there to SIGKILL */
+    uint64_t worker;            /* for the log */
+    struct tg_metrics *metrics; /* borrowed until the last child is gone; NULL: none */
+    uint64_t grace_ms;          /* from the end of its input to SIGTERM */
+    uint64_t term_ms;           /* from there to SIGKILL */
 };
 
 TG_MUST enum tg_err tg_processes_create(struct tg_processes **out, struct uv_loop_s *loop,
