@@ -1,9 +1,10 @@
 /* collector.h - when LuaJIT's collector begins a cycle, and that it keeps up.
  *
- * Of itself LuaJIT begins a cycle when memory has doubled since the last one. A policy keeps some 80 KiB alive, so
- * messages of 16 KiB began one every five, each through all that is alive: 1.5 us of the 9.9 of such an echo.
- * Here garbage of large blocks may reach half a MiB, which still fits the processor's cache. That of small blocks may not: they are
- * used again at once, out of the nearest cache, and in 20 bytes' echoes the wider path cost more than the cycles.
+ * Of itself LuaJIT begins a cycle when memory has doubled since the last one. A policy keeps some 80 KiB alive,
+ * so messages of 16 KiB began one every five, each through all that is alive: 1.5 us of the 9.9 of such an echo.
+ * Here garbage of large blocks may reach half a MiB, which still fits the processor's cache. That of small blocks
+ * may not: they are used again at once, out of the nearest cache, and in echoes of 20 bytes the wider path cost
+ * more than the cycles.
  */
 #ifndef TG_SCRIPT_COLLECTOR_H
 #define TG_SCRIPT_COLLECTOR_H
