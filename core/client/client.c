@@ -87,10 +87,9 @@ void tg__ws_client_flush(struct tg_client *client)
 
     if (client->stream == NULL || pending->len == 0 || tg_stream_is_writing(client->stream))
         return;
-    if (tg_stream_write(client->stream, pending) != TG_ERR_OK)
-        tg_buffer_clear(pending); /* on_end says why */
-    if (pending->len == 0)
-        tg_buffer_fini(pending); /* a client at rest is to be small */
+    /* A failure is told by on_end, and a client at rest is to be small. */
+    if (tg_stream_write(client->stream, pending) != TG_ERR_OK || pending->len == 0)
+        tg_buffer_fini(pending);
     tg__ws_client_note_write(client);
 }
 
