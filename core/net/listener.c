@@ -119,7 +119,7 @@ static enum tg_err resolve(const char *host, const char *port, struct addrinfo *
 
     if (status == 0)
         return TG_ERR_OK;
-    *why = status == EAI_SYSTEM ? uv_strerror(uv_translate_sys_error(errno)) : gai_strerror(status);
+    *why = status == EAI_SYSTEM ? tg__errno_text(errno) : gai_strerror(status);
     return status == EAI_SYSTEM || status == EAI_MEMORY ? TG_ERR_SYS : TG_ERR_INVALID;
 }
 
@@ -190,7 +190,7 @@ static void on_back_off_over(uv_timer_t *handle)
 static void report(struct tg_listener *listener, int error)
 {
     if (listener->on_error != NULL)
-        listener->on_error(listener->ctx, uv_strerror(uv_translate_sys_error(error)));
+        listener->on_error(listener->ctx, tg__errno_text(error));
 }
 
 /* Errors of the connection that was being accepted (accept(2) passes them on), not of ours. */
@@ -295,7 +295,7 @@ enum tg_err tg_listener_bind(const char *address, bool shared, int *fd, char bou
     }
     if (*fd == -1)
         return tg_error_set(error, TG_ERR_SYS, "cannot listen on %s: %s", address,
-                            uv_strerror(uv_translate_sys_error(errno)));
+                            tg__errno_text(errno));
     if (!name_bound(*fd, bound)) {
         close(*fd);
         return tg_error_set(error, TG_ERR_SYS, "cannot listen on %s: its name is unknown", address);

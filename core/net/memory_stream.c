@@ -4,7 +4,7 @@
  *   peer <──────── inbox <──[move, window]── held <──write── owner
  *
  * The two ends share one block, which goes with the last of them. A stream that is created has no
- * descriptor, so libuv closes its handle without a system call.
+ * descriptor: the poller never hears of it but to free it.
  *
  * I1  The owner is called from tg_memory_peer_move and nowhere else, as it would be from the loop.
  * I2  `held` is not empty only while the inbox is at its window, or between a write and the next move.

@@ -14,26 +14,48 @@ enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
 
     if (net == NULL)
         return TG_ERR_NOMEM;
-    /* libuv writes with write(2): without this a peer that is gone would end the process. */
+    /* sendmsg can be told not to signal a peer that is gone, the write of a library cannot. */
     (void)signal(SIGPIPE, SIG_IGN);
     net->loop = loop;
-    net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
+    net->sockets = 0;
+    net->first = NULL;
+    net->streams = 0;
+    net->destroyed = false;
     net->accepted.of = NULL;
     net->plain = NULL;
     net->spare = TG_BUFFER_INIT;
+    enum tg_err err = tg__poller_open(net);
+    if (err != TG_ERR_OK) {
+        tg_free(net);
+        return err;
+    }
+    net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
     *out = net;
     return TG_ERR_OK;
 }
 
-void tg_net_destroy(struct tg_net *net)
+void tg__net_free(struct tg_net *net)
 {
-    if (net == NULL)
-        return;
     if (net->spare_fd != -1)
         close(net->spare_fd);
     tg_free(net->plain);
     tg_buffer_fini(&net->spare);
     tg_free(net);
+}
+
+void tg_net_destroy(struct tg_net *net)
+{
+    if (net == NULL || net->destroyed)
+        return;
+    net->destroyed = true;
+    if (net->streams == 0)
+        tg__poller_close(net);
+}
+
+void tg__net_let_go(struct tg_net *net)
+{
+    if (--net->streams == 0 && net->destroyed)
+        tg__poller_close(net);
 }
 
 struct uv_loop_s *tg_net_loop(const struct tg_net *net)

@@ -44,6 +44,14 @@ struct tg_filter {
 
 struct tg_net {
     struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
+    /* poller.c: */
+    uv_poll_t poll;                  /* of epoll_fd */
+    uv_idle_t again;                 /* active while there is a `first` */
+    int epoll_fd;                    /* owned */
+    uint32_t sockets;                /* in it */
+    struct tg_stream *first, **last; /* that want a turn without news from the kernel */
+    uint32_t streams;                /* that are not freed */
+    bool destroyed;
     /* Given up when there is no other descriptor, so that a client can at least be told (listener.c); -1: it
      * is in use. */
     int spare_fd; /* owned */
@@ -61,26 +69,26 @@ struct tg_net {
 
 /* What a stream needs only while the kernel does not do at once what it is asked: most never do. */
 struct tg_pending {
-    union { /* connecting ends before the first write */
-        uv_connect_t connect;
-        uv_write_t write;
-    } request;
-    tg_stream_connected_fn on_connected;
-    void *connected_ctx;     /* borrowed until on_connected or tg_stream_close */
-    struct tg_buffer unsent; /* owned */
+    tg_stream_connected_fn on_connected; /* NULL: it is a write that is under way */
+    void *connected_ctx;                 /* borrowed until on_connected or tg_stream_close */
+    struct tg_buffer unsent;             /* owned */
+    int error; /* errno of what failed and is told from the loop; 0: nothing did */
 };
 
-/* There is one for every idle client, and libuv's part of it is 248 bytes: nothing is in it that can be
- * had when it is needed. */
+/* There is one for every idle client: nothing is in it that can be had when it is needed. */
 struct tg_stream {
-    uv_tcp_t tcp; /* first; its `data` is the ctx of the callbacks, borrowed until on_closed */
     struct tg_net *net;                          /* borrowed until on_closed */
     const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
+    void *ctx;                                   /* of the callbacks; borrowed until on_closed */
     const struct tg_filter *filter;              /* static */
     void *filter_state;                          /* owned, by filter->destroy */
     struct tg_pending *pending;                  /* owned; NULL: nothing is */
+    struct tg_stream *next;                      /* in net->first */
+    int fd;                                      /* owned; -1: none, or closed */
+    bool waits : 1;                              /* in net->first */
+    bool readable : 1; /* the kernel may have bytes, or an end, that no event will tell of again */
+    bool hung_up : 1;  /* there is an end behind the bytes */
     bool reading : 1;
-    bool had_turn : 1; /* filled the read buffer in this turn of the loop */
     bool writing : 1;
     bool shut : 1;
     bool fin_waits : 1; /* for what is being written */
@@ -108,13 +116,37 @@ TG_MUST enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *n
 
 /* What every connected socket is set to. A socket that listens passes it on to those it accepts. */
 void tg__socket_tune(int fd);
-/* A stream over a connected socket that is tuned. Takes `fd`, also on error. */
+/* A stream over a connected socket that is tuned and does not block. Takes `fd`, also on error. */
 TG_MUST enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd);
 
 /* With the filter that changes nothing, and no socket yet; NULL when memory is out. */
 TG_MUST struct tg_stream *tg__stream_new(struct tg_net *net);
 /* What was pending has come to an end. */
 void tg__stream_settled(struct tg_stream *stream);
+/* From the loop, soon after tg__poller_again: reads what is left, tells what has failed, and frees the
+ * stream once it is closed. */
+void tg__stream_turn(struct tg_stream *stream);
+
+/* stream_io.c, from the loop. `events` are epoll's. */
+void tg__socket_ready(struct tg_stream *stream, uint32_t events);
+void tg__socket_turn(struct tg_stream *stream);
+/* There must be one. What it has not sent is given up. */
+void tg__socket_close(struct tg_stream *stream);
+
+const char *tg__errno_text(int error); /* static, as libuv words it */
+
+/* poller.c. Open: TG_ERR_SYS when there is no descriptor. Close: tg__net_free follows from the loop. */
+TG_MUST enum tg_err tg__poller_open(struct tg_net *net);
+void tg__poller_close(struct tg_net *net);
+TG_MUST enum tg_err tg__poller_add(
+    struct tg_stream *stream); /* TG_ERR_SYS: out of memory or watches */
+void tg__poller_remove(struct tg_stream *stream);
+void tg__poller_again(
+    struct tg_stream *stream); /* tg__stream_turn, in the next turn of the loop; idempotent */
+
+void tg__net_free(struct tg_net *net);
+/* A stream less. */
+void tg__net_let_go(struct tg_net *net);
 
 struct sockaddr_storage;
 struct tg_address tg__address_from(const struct sockaddr_storage *address);

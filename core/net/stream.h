@@ -24,7 +24,12 @@ struct tg_net; /* what streams of one loop share: the loop and the read buffer *
 
 /* Sets SIGPIPE to be ignored, for the whole process. */
 TG_MUST enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop);
-void tg_net_destroy(struct tg_net *net); /* after every stream of it is closed */
+/* Goes when every stream of it is closed and the loop has run the close callbacks: to be called before the
+ * loop's last turns. */
+void tg_net_destroy(struct tg_net *net);
+/* What the loop would do in its next turn for streams that are closed, on_closed: for when it has no next turn.
+ * Not from inside a callback of a stream. */
+void tg_net_settle(struct tg_net *net);
 struct uv_loop_s *tg_net_loop(const struct tg_net *net);
 
 /* Any callback may call tg_stream_close. */

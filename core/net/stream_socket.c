@@ -1,7 +1,9 @@
-/* stream_socket.c - the socket of a stream: how it is set, whom it leads to, and how a client's is connected.
- */
+/* stream_socket.c - the socket of a stream: how it is set, connected and closed, and whom it leads to. */
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/memory.h"
@@ -35,20 +37,35 @@ struct tg_address tg__address_from(const struct sockaddr_storage *address)
     return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
 }
 
-static void on_connect(uv_connect_t *request, int status)
+const char *tg__errno_text(int error)
 {
-    /* `tcp` is its first member. */
-    struct tg_stream *stream = (struct tg_stream *)request->handle;
-    tg_stream_connected_fn on_connected = stream->pending->on_connected;
-    void *ctx = stream->pending->connected_ctx;
+    return uv_strerror(uv_translate_sys_error(error));
+}
 
-    tg__stream_settled(stream);
-    if (stream->closing)
-        return;
-    if (status < 0)
-        on_connected(ctx, TG_ERR_SYS, uv_strerror(status));
-    else
-        on_connected(ctx, TG_ERR_OK, "connected");
+/* errno, or 0. */
+static int begin_to_connect(struct tg_stream *stream, const struct sockaddr_storage *address)
+{
+    socklen_t len =
+        address->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd == -1)
+        return errno;
+    tg__socket_tune(fd);
+    stream->fd = fd;
+    if (connect(fd, (const struct sockaddr *)(const void *)address, len) != 0 &&
+        errno != EINPROGRESS) {
+        /* Whoever refuses us is told of from the loop, as when it takes longer. */
+        stream->pending->error = errno;
+        tg__poller_again(stream);
+    }
+    /* Not before: a socket that is not connecting yet has hung up, says epoll. */
+    if (tg__poller_add(stream) == TG_ERR_OK)
+        return 0;
+    int error = errno;
+    close(fd);
+    stream->fd = -1;
+    return error;
 }
 
 enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net, const char *host,
@@ -70,28 +87,63 @@ enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net, const 
     }
     stream->pending->on_connected = fn;
     stream->pending->connected_ctx = ctx;
-    int status = uv_tcp_connect(&stream->pending->request.connect, &stream->tcp,
-                                (const struct sockaddr *)(const void *)&address, on_connect);
-    if (status != 0) {
+    int failed = begin_to_connect(stream, &address);
+    if (failed != 0) {
         tg_stream_close(stream);
         return tg_error_set(error, TG_ERR_SYS, "cannot connect to %s port %u: %s", host,
-                            (unsigned)port, uv_strerror(status));
+                            (unsigned)port, tg__errno_text(failed));
     }
-    (void)uv_tcp_nodelay(&stream->tcp, 1);
     *out = stream;
     return TG_ERR_OK;
 }
 
+enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd)
+{
+    struct tg_stream *stream = tg__stream_new(net);
+
+    if (stream == NULL) {
+        close(fd);
+        return TG_ERR_NOMEM;
+    }
+    stream->fd = fd;
+    if (tg__poller_add(stream) != TG_ERR_OK) {
+        close(fd);
+        stream->fd = -1;
+        tg_stream_close(stream);
+        return TG_ERR_SYS;
+    }
+    *out = stream;
+    return TG_ERR_OK;
+}
+
+/* The kernel would hold what it took from us for minutes after the close. The peer has a message cut off
+ * either way; a reset says so. */
+static void give_up_unsent(const struct tg_stream *stream)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void tg__socket_close(struct tg_stream *stream)
+{
+    if (stream->writing)
+        give_up_unsent(stream);
+    tg__poller_remove(stream);
+    close(stream->fd);
+    stream->fd = -1;
+}
+
 struct tg_address tg_stream_peer(const struct tg_stream *stream)
 {
-    struct sockaddr_storage address;
-    int len = (int)sizeof address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof address;
 
     if (stream->filter->peer != NULL)
         return stream->filter->peer(stream);
     if (stream->net->accepted.of == stream)
         return stream->net->accepted.peer;
-    if (uv_tcp_getpeername(&stream->tcp, (struct sockaddr *)(void *)&address, &len) != 0)
+    if (getpeername(stream->fd, (struct sockaddr *)(void *)&address, &len) != 0)
         return (struct tg_address){.kind = TG_ADDRESS_UNKNOWN};
     return tg__address_from(&address);
 }

@@ -492,7 +492,7 @@ static void begin(struct world *world, uint8_t options)
     require(tg_hub_create(&world->hub, &world->options, world->net, world->timers,
                           world->metrics) == TG_ERR_OK);
     tg_hub_set_upper(world->hub, &upper);
-    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
     world->peer = pair[1];
     require(tg__stream_adopt(&stream, world->net, pair[0]) == TG_ERR_OK);
     tg_hub_accept(world->hub, stream);
@@ -521,9 +521,9 @@ static void end(struct world *world)
     require(tg_counter_get(&world->metrics->connections_opened) ==
             tg_counter_get(&world->metrics->connections_closed));
     tg_timers_destroy(world->timers);
+    tg_net_destroy(world->net);
     (void)uv_run(&world->loop, UV_RUN_DEFAULT);
     tg_hub_destroy(world->hub);
-    tg_net_destroy(world->net);
     require(uv_loop_close(&world->loop) == 0);
     free(world->metrics);
 }

@@ -404,9 +404,9 @@ void bench_stop(struct bench *bench)
     tg_runs_destroy(bench->runs);
     tg_timers_destroy(bench->timers);
     uv_close((uv_handle_t *)&bench->flush, NULL);
+    tg_net_destroy(bench->net);
     uv_run(&bench->loop, UV_RUN_DEFAULT);
     tg_hub_destroy(bench->hub);
-    tg_net_destroy(bench->net);
     assert_int_equal(uv_loop_close(&bench->loop), 0);
     check_the_books(bench);
     free_all(bench);

@@ -27,8 +27,8 @@ void outgoing_close(struct outgoing *out)
     upstream_close(&out->up);
     uv_close((uv_handle_t *)&out->tick, NULL);
     tg_timers_destroy(out->timers);
-    (void)uv_run(&out->loop, UV_RUN_DEFAULT);
     tg_net_destroy(out->net);
+    (void)uv_run(&out->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&out->loop), 0);
 }
 

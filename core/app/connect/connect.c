@@ -298,6 +298,7 @@ int tg_command_connect(int argc, char **argv)
     serve(&connect, tls);
     tg_tls_config_release(tls);
     tg_timers_destroy(connect.timers);
+    tg_net_destroy(connect.net);
     uv_run(&connect.loop, UV_RUN_DEFAULT);
     status = connect.failed || connect.session->failed ? TG_EXIT_FAILED : TG_EXIT_OK;
     if (connect.interactive && connect.left)
@@ -305,7 +306,6 @@ int tg_command_connect(int argc, char **argv)
     tg_input_destroy(connect.input);
     tg_client_destroy(connect.client);
     tg_printer_fini(&connect.printer);
-    tg_net_destroy(connect.net);
     (void)uv_loop_close(&connect.loop);
     tg_connect_options_fini(&connect.options);
     return status;

@@ -307,6 +307,7 @@ static void close_loop(struct tg_server *server)
         tg_timer_stop(server->timers, &server->deadline);
         tg_timers_destroy(server->timers);
     }
+    tg_net_destroy(server->net);
     while (uv_run(&server->loop, UV_RUN_DEFAULT) != 0) {
         /* until the last close callback: an earlier uv_stop ends one round early */
     }
@@ -326,8 +327,6 @@ void tg_server_destroy(struct tg_server *server)
             tg_worker_destroy(server->workers[i]);
     if (server->mailbox != NULL)
         tg_mailbox_destroy(server->mailbox);
-    if (server->net != NULL)
-        tg_net_destroy(server->net);
     tg_meter_destroy(server->meter);
     if (server->watched)
         tg_watchdog_stop();

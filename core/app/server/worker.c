@@ -160,11 +160,11 @@ static void tear_down(struct tg_worker *worker)
     tg_runs_destroy(worker->runs);
     tg_hub_destroy(worker->hub);
     tg_timers_destroy(worker->timers);
+    tg_net_destroy(worker->net);
     close_handles(worker);
     while (uv_run(&worker->loop, UV_RUN_DEFAULT) != 0) {
         /* until the last close callback */
     }
-    tg_net_destroy(worker->net);
     tg_meter_destroy(worker->meter);
 }
 
@@ -319,8 +319,8 @@ static void do_stop(void *receiver, void *arg, bool lost)
     tg_runs_end_all(worker->runs, "draining", "the server is shutting down");
     tg_hub_drop_all(worker->hub);
     tg_processes_stop(worker->processes);
-    /* What is left are closing streams, which keep the loop alive until they are gone. */
     uv_walk(&worker->loop, on_end_of_thread, NULL);
+    tg_net_settle(worker->net);
 }
 
 void tg_worker_stop(struct tg_worker *worker)

@@ -268,10 +268,10 @@ static void close_loop(struct tg_sim *sim)
 {
     if (!sim->loop_open)
         return;
+    tg_net_destroy(sim->net);
     while (uv_run(&sim->loop, UV_RUN_DEFAULT) != 0) {
         /* until the last close callback */
     }
-    tg_net_destroy(sim->net);
     if (uv_loop_close(&sim->loop) != 0)
         tg_log(TG_LOG_ERROR, "simulation.handles_left", tg_log_uint("worker", 1));
 }

@@ -50,7 +50,7 @@ static void a_client_that_was_answered_holds_nothing_but_itself(void **state)
     assert_rests(conn_of(b, client));
     /* The figure of tests/bench (resident bytes of an idle connection) stands on these. */
     assert_true(sizeof(struct tg_conn) <= 432);
-    assert_true(sizeof(struct tg_stream) <= 304);
+    assert_true(sizeof(struct tg_stream) <= 64);
 }
 
 static void a_socket_that_says_nothing_holds_no_parser(void **state)

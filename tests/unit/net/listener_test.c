@@ -179,6 +179,7 @@ static void finish(struct counts *counts, struct tg_net *net)
 {
     assert_int_equal(uv_run(&counts->loop, UV_RUN_DEFAULT), 0);
     tg_net_destroy(net);
+    assert_int_equal(uv_run(&counts->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&counts->loop), 0);
 }
 

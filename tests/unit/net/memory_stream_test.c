@@ -88,8 +88,9 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     close_stream(fixture);
     tg_memory_peer_destroy(fixture->peer);
-    int status = uv_loop_close(&fixture->loop);
     tg_net_destroy(fixture->net);
+    (void)uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&fixture->loop);
     free(fixture);
     return status;
 }

@@ -264,8 +264,8 @@ static int teardown(void **state)
 
     part(fixture);
     tg_listener_stop(fixture->listener);
-    uv_run(&fixture->loop, UV_RUN_DEFAULT);
     tg_net_destroy(fixture->net);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
     tg_tls_config_release(fixture->server_config);
     tg_tls_config_release(fixture->client_config);
     int status = uv_loop_close(&fixture->loop);

