@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 BINARY = Path(os.environ.get("TIDEGATE_BIN", "build/release/tidegate")).resolve()
 PROGRAMS = BINARY.parent / "tests" / "bench"
 NGINX = HERE.parents[1] / "build" / "bench-peers" / "nginx"
+UWS = HERE.parents[1] / "build" / "bench-peers" / "uws" / "uws.node"
 
 # The policy of each work; `scenarios.toml` names works.
 POLICIES = {"echo": "echo.lua", "idle": "echo.lua", "connect": "echo.lua", "route": "route.lua",
@@ -38,20 +39,38 @@ def libwebsockets(work, tls=None):
     return [PROGRAMS / "lws_echo", *(tls or [])] if work in ("echo", "idle", "connect") else None
 
 
+def kind_of(work):
+    """What a peer does for a work that asks nothing of its own."""
+    return {"connect": "echo", "idle": "echo"}.get(work, work)
+
+
 def node(work, tls=None):
     if work not in POLICIES or work == "stream" or tls:
         return None
-    return ["node", HERE / "peers" / "ws_server.js", {"connect": "echo", "idle": "echo"}.get(work, work)]
+    return ["node", HERE / "peers" / "ws_server.js", kind_of(work)]
+
+
+def uwebsockets(work, tls=None):
+    if work not in POLICIES or work == "stream" or tls:
+        return None
+    return ["node", HERE / "peers" / "uws_server.js", UWS, kind_of(work)]
 
 
 def nginx(work, tls=None):
     if work not in POLICIES or work == "stream":
         return None
-    kind = {"connect": "echo", "idle": "echo"}.get(work, work)
+    kind = kind_of(work)
     return [HERE / "peers" / "nginx.py", NGINX, kind, *(["--tls", *tls] if tls else [])]
 
 
-COMMANDS = {"tidegate": tidegate, "raw": raw, "libwebsockets": libwebsockets, "nginx-lua": nginx, "node-ws": node}
+COMMANDS = {
+    "tidegate": tidegate,
+    "raw": raw,
+    "uwebsockets.js": uwebsockets,
+    "libwebsockets": libwebsockets,
+    "nginx-lua": nginx,
+    "node-ws": node,
+}
 
 
 def missing():
@@ -59,9 +78,15 @@ def missing():
     found = {
         "libwebsockets": (PROGRAMS / "lws_echo").exists(),
         "nginx-lua": (NGINX / "complete").exists(),
+        "uwebsockets.js": (UWS.parent / "complete").exists(),
         "node-ws": shutil.which("node") is not None and Path("/usr/share/nodejs/ws").exists(),
     }
-    needs = {"libwebsockets": "libwebsockets-dev", "nginx-lua": "tests/bench/peers/nginx.sh", "node-ws": "node-ws"}
+    needs = {
+        "libwebsockets": "libwebsockets-dev",
+        "nginx-lua": "tests/bench/peers/nginx.sh",
+        "uwebsockets.js": "tests/bench/peers/uws.sh",
+        "node-ws": "node-ws",
+    }
     return {name: needs[name] for name, there in found.items() if not there}
 
 

@@ -95,7 +95,8 @@ int main(int argc, char **argv)
     info.iface = "127.0.0.1";
     info.protocols = protocols;
     info.pt_serv_buf_size = 65536;
-    info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+    /* A server has to refuse text that is no UTF-8 (RFC 6455 8.1); the library does so when asked. */
+    info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8;
     if (argc == 3) {
         info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
         info.ssl_cert_filepath = argv[1];
