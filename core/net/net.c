@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "net/net_internal.h"
 
-enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
+static enum tg_err create(struct tg_net **out, struct uv_loop_s *loop, bool leads)
 {
     struct tg_net *net = tg_alloc(sizeof *net);
 
@@ -17,6 +17,8 @@ enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
     /* sendmsg can be told not to signal a peer that is gone, the write of a library cannot. */
     (void)signal(SIGPIPE, SIG_IGN);
     net->loop = loop;
+    net->leads = leads;
+    net->handles_open = 0;
     net->sockets = 0;
     net->first = NULL;
     net->streams = 0;
@@ -32,6 +34,16 @@ enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
     net->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC); /* -1: then clients are not told */
     *out = net;
     return TG_ERR_OK;
+}
+
+enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop)
+{
+    return create(out, loop, false);
+}
+
+enum tg_err tg_net_create_leading(struct tg_net **out, struct uv_loop_s *loop)
+{
+    return create(out, loop, true);
 }
 
 void tg__net_free(struct tg_net *net)

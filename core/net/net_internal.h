@@ -45,7 +45,9 @@ struct tg_filter {
 struct tg_net {
     struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
     /* poller.c: */
-    uv_poll_t poll;                  /* of epoll_fd */
+    bool leads;                      /* the loop is in the epoll, and not the epoll in the loop */
+    int handles_open;                /* of the two: */
+    uv_poll_t poll;                  /* of epoll_fd; not opened when it leads */
     uv_idle_t again;                 /* active while there is a `first` */
     int epoll_fd;                    /* owned */
     uint32_t sockets;                /* in it */

@@ -1,15 +1,20 @@
 /* poller.c - tells the streams of a loop what the kernel has for them.
  *
- * An epoll of the net's own, edge-triggered, which the loop watches as one descriptor. With a handle of libuv's for
- * each, a stream took 296 bytes instead of 72 and every message was asked about twice: a socket that stays in a
- * level-triggered epoll is looked at again after its bytes were read. An edge is told once, so what a stream leaves
- * unread it has to remember (tg_stream.readable), and to come back to by itself: those that do wait in `first`.
+ * An epoll of the net's own, edge-triggered. With a handle of libuv's for each, a stream took 296 bytes instead of
+ * 64 and every message was asked about twice: a socket that stays in a level-triggered epoll is looked at again
+ * after its bytes were read. An edge is told once, so what a stream leaves unread it has to remember
+ * (tg_stream.readable), and to come back to by itself: those that do wait in `first`.
+ *
+ * Either the loop watches this epoll as one descriptor more, and whoever has the loop runs it as any other; or the net
+ * leads, and the loop is what is watched. That is for workers: Linux checks each socket that is put into an epoll which
+ * another one watches for cycles, under a lock of the whole machine (2 % of a connect, and workers wait for each
+ * other), and wakes two epolls for a message (3 % of an echo while few clients speak).
  *
  * I1  A stream is freed from its own turn in the list and nowhere else, so that no event and no list holds
  *     one that is gone.
- * I2  The loop lives while a stream has a socket, or waits in the list.
+ * I2  The loop lives while a stream waits in the list, and one that is not led while a stream has a socket.
  */
-#include <errno.h>
+#include <assert.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -18,16 +23,28 @@
 
 #define EVENTS 256 /* at a time; those that are over wait for the next turn of the loop */
 
+/* `timeout` in ms, -1: none. True: the loop that the net leads has news, too. */
+static bool wait_and_tell(struct tg_net *net, int timeout)
+{
+    struct epoll_event events[EVENTS];
+    int count = epoll_wait(net->epoll_fd, events, EVENTS, timeout);
+    bool of_loop = false;
+
+    uv_update_time(net->loop);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr == NULL)
+            of_loop = true;
+        else
+            tg__socket_ready(events[i].data.ptr, events[i].events);
+    }
+    return of_loop;
+}
+
 static void on_events(uv_poll_t *poll, int status, int what)
 {
-    struct tg_net *net = poll->data;
-    struct epoll_event events[EVENTS];
-    int count = epoll_wait(net->epoll_fd, events, EVENTS, 0);
-
     (void)status;
     (void)what;
-    for (int i = 0; i < count; i++)
-        tg__socket_ready(events[i].data.ptr, events[i].events);
+    (void)wait_and_tell(poll->data, 0);
 }
 
 static void on_again(uv_idle_t *again)
@@ -47,34 +64,54 @@ static void on_again(uv_idle_t *again)
     }
 }
 
-enum tg_err tg__poller_open(struct tg_net *net)
+static enum tg_err watch_loop(struct tg_net *net)
 {
-    net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (net->epoll_fd == -1)
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    int fd = uv_backend_fd(net->loop);
+
+    return epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? TG_ERR_OK : TG_ERR_SYS;
+}
+
+static enum tg_err be_watched(struct tg_net *net)
+{
+    if (uv_poll_init(net->loop, &net->poll, net->epoll_fd) != 0)
         return TG_ERR_SYS;
-    if (uv_poll_init(net->loop, &net->poll, net->epoll_fd) != 0) {
-        close(net->epoll_fd);
-        return TG_ERR_SYS;
-    }
     net->poll.data = net;
-    net->again.data = net;
-    net->last = &net->first;
-    (void)uv_idle_init(net->loop, &net->again);
+    net->handles_open++;
     (void)uv_poll_start(&net->poll, UV_READABLE, on_events);
     uv_unref((uv_handle_t *)&net->poll);
     return TG_ERR_OK;
 }
 
-static void on_poll_closed(uv_handle_t *poll)
+enum tg_err tg__poller_open(struct tg_net *net)
 {
-    tg__net_free(poll->data);
+    net->last = &net->first;
+    net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (net->epoll_fd == -1)
+        return TG_ERR_SYS;
+    if ((net->leads ? watch_loop(net) : be_watched(net)) != TG_ERR_OK) {
+        close(net->epoll_fd);
+        return TG_ERR_SYS;
+    }
+    (void)uv_idle_init(net->loop, &net->again);
+    net->again.data = net;
+    net->handles_open++;
+    return TG_ERR_OK;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct tg_net *net = handle->data;
+
+    if (--net->handles_open == 0)
+        tg__net_free(net);
 }
 
 void tg__poller_close(struct tg_net *net)
 {
-    uv_close((uv_handle_t *)&net->again, NULL);
-    uv_close((uv_handle_t *)&net->poll,
-             on_poll_closed); /* the later of two, so the last to be told */
+    uv_close((uv_handle_t *)&net->again, on_handle_closed);
+    if (!net->leads)
+        uv_close((uv_handle_t *)&net->poll, on_handle_closed);
     close(net->epoll_fd);
 }
 
@@ -86,7 +123,7 @@ enum tg_err tg__poller_add(struct tg_stream *stream)
 
     if (epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, stream->fd, &event) != 0)
         return TG_ERR_SYS;
-    if (net->sockets++ == 0)
+    if (net->sockets++ == 0 && !net->leads)
         uv_ref((uv_handle_t *)&net->poll);
     return TG_ERR_OK;
 }
@@ -99,7 +136,7 @@ void tg__poller_remove(struct tg_stream *stream)
     struct epoll_event event = {0};
 
     (void)epoll_ctl(net->epoll_fd, EPOLL_CTL_DEL, stream->fd, &event);
-    if (--net->sockets == 0)
+    if (--net->sockets == 0 && !net->leads)
         uv_unref((uv_handle_t *)&net->poll);
 }
 
@@ -115,6 +152,20 @@ void tg__poller_again(struct tg_stream *stream)
     if (!uv_is_active((uv_handle_t *)&net->again)) {
         uv_ref((uv_handle_t *)&net->again);
         (void)uv_idle_start(&net->again, on_again);
+    }
+}
+
+void tg_net_run(struct tg_net *net, bool (*before_wait)(void *ctx), void *ctx)
+{
+    bool lives = true;
+
+    assert(net->leads);
+    while (lives) {
+        bool more = before_wait(ctx);
+        /* 0 as well when the loop has anything to do that its descriptor would not tell of. */
+        bool of_loop = wait_and_tell(net, more ? 0 : uv_backend_timeout(net->loop));
+        if (of_loop || uv_backend_timeout(net->loop) == 0)
+            lives = uv_run(net->loop, UV_RUN_NOWAIT) != 0;
     }
 }
 

@@ -24,6 +24,11 @@ struct tg_net; /* what streams of one loop share: the loop and the read buffer *
 
 /* Sets SIGPIPE to be ignored, for the whole process. */
 TG_MUST enum tg_err tg_net_create(struct tg_net **out, struct uv_loop_s *loop);
+/* The same for a thread that does little but serve streams: only tg_net_run serves them, at less cost. */
+TG_MUST enum tg_err tg_net_create_leading(struct tg_net **out, struct uv_loop_s *loop);
+/* Serves streams and the loop, until nothing but streams holds the loop. before_wait comes before each time that
+ * the thread may sleep; true: it has left something to do and is to come again at once. */
+void tg_net_run(struct tg_net *net, bool (*before_wait)(void *ctx), void *ctx);
 /* Goes when every stream of it is closed and the loop has run the close callbacks: to be called before the
  * loop's last turns. */
 void tg_net_destroy(struct tg_net *net);

@@ -19,24 +19,17 @@
 #include "net/tls_config.h"
 #include "script/call/budget.h"
 
-/* While this runs the loop does not block in its poll. */
-static void on_busy(uv_idle_t *handle)
+/* The end of each turn: writes out, and looks whether the drain is over. */
+static bool before_wait(void *ctx)
 {
-    (void)handle;
-}
-
-static void on_flush(uv_prepare_t *handle)
-{
-    struct tg_worker *worker = handle->data;
-    if (tg_hub_flush(worker->hub))
-        (void)uv_idle_start(&worker->busy, on_busy);
-    else
-        (void)uv_idle_stop(&worker->busy);
+    struct tg_worker *worker = ctx;
+    bool more = tg_hub_flush(worker->hub);
     if (!worker->draining || worker->drained_told || tg_hub_count(worker->hub) > 0 ||
         tg_runs_count(worker->runs) > 0)
-        return;
+        return more;
     worker->drained_told = true;
     worker->options.events.drained(worker->options.events.ctx, worker->options.index);
+    return more;
 }
 
 static struct tg_hub_options hub_options(const struct tg_worker_options *options)
@@ -78,7 +71,7 @@ static enum tg_err create_layers(struct tg_worker *worker)
     struct tg_http_client_options http = tg_layers_http_options(worker->options.config);
     struct tg_processes_options processes = {.worker = worker->options.index + 1,
                                              .metrics = worker->metrics};
-    enum tg_err err = tg_net_create(&worker->net, &worker->loop);
+    enum tg_err err = tg_net_create_leading(&worker->net, &worker->loop);
     if (err == TG_ERR_OK)
         err = tg_timers_create(&worker->timers, &worker->loop);
     if (err == TG_ERR_OK)
@@ -115,10 +108,6 @@ enum tg_err tg_worker_create(struct tg_worker **out, const struct tg_worker_opti
                             "worker %zu could not be set up (out of file "
                             "descriptors or memory?)",
                             options->index + 1);
-    worker->flush.data = worker;
-    (void)uv_prepare_init(&worker->loop, &worker->flush);
-    (void)uv_prepare_start(&worker->flush, on_flush);
-    (void)uv_idle_init(&worker->loop, &worker->busy);
     *out = worker;
     return TG_ERR_OK;
 }
@@ -147,8 +136,6 @@ static void close_handles(struct tg_worker *worker)
 {
     tg__worker_stop_listening(worker);
     tg_mailbox_close(worker->mailbox);
-    uv_close((uv_handle_t *)&worker->flush, NULL);
-    uv_close((uv_handle_t *)&worker->busy, NULL);
 }
 
 static void tear_down(struct tg_worker *worker)
@@ -172,7 +159,7 @@ static void run_thread(void *arg)
 {
     struct tg_worker *worker = arg;
     create_host(worker);
-    (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* until stop */
+    tg_net_run(worker->net, before_wait, worker); /* until stop */
     tear_down(worker);
 }
 

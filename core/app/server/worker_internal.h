@@ -20,8 +20,6 @@ struct tg_worker {
     struct tg_metrics *metrics; /* owned */
     uv_loop_t loop;
     uv_thread_t thread;
-    uv_prepare_t flush; /* end of each loop iteration: write out, look whether the drain is over */
-    uv_idle_t busy;     /* on while a flush has left something to flush */
     struct tg_net *net;
     struct tg_timers *timers;
     struct tg_mailbox *mailbox;

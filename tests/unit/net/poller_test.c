@@ -232,6 +232,102 @@ static void the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last(vo
     assert_int_equal(fixture->ends[0].closeds, 1);
 }
 
+/* --- a net that leads --------------------------------------------------------------------------------- */
+
+/* A timer of the loop speaks to a stream; what the stream reads makes the loop watch a pipe, from inside the turn;
+ * the pipe ends it all. */
+struct led {
+    struct fixture fixture;
+    uv_timer_t timer;
+    uv_poll_t pipe;
+    int pipe_fds[2];
+    int waits;
+    int again; /* this often before_wait has something left to do */
+};
+
+static void on_pipe(uv_poll_t *pipe, int status, int events)
+{
+    struct led *led = pipe->data;
+
+    assert_int_equal(status, 0);
+    assert_int_equal(events, UV_READABLE);
+    uv_close((uv_handle_t *)&led->pipe, NULL);
+    uv_close((uv_handle_t *)&led->timer, NULL);
+    tg_stream_close(led->fixture.ends[0].stream);
+}
+
+static void on_led_read(void *ctx, uint8_t *data, size_t len)
+{
+    struct led *led = ctx;
+
+    (void)data;
+    led->fixture.ends[0].received += len;
+    assert_int_equal(write(led->pipe_fds[1], "x", 1), 1);
+    assert_int_equal(uv_poll_start(&led->pipe, UV_READABLE, on_pipe), 0);
+}
+
+static void on_led_end(void *ctx, enum tg_err err, const char *why)
+{
+    (void)ctx;
+    (void)err;
+    (void)why;
+}
+
+static void on_led_closed(void *ctx)
+{
+    ((struct led *)ctx)->fixture.ends[0].closeds++;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct led *led = timer->data;
+
+    say(&led->fixture.ends[0]);
+}
+
+static bool before_wait(void *ctx)
+{
+    struct led *led = ctx;
+
+    led->waits++;
+    return led->again-- > 0;
+}
+
+static void a_net_that_leads_serves_its_streams_and_all_that_the_loop_has(void **state)
+{
+    static const struct tg_stream_callbacks led_callbacks = {on_led_read, on_led_end, NULL,
+                                                             on_led_closed};
+    struct led led = {.again = 100};
+    struct fixture *fixture = &led.fixture;
+    struct end *end = &fixture->ends[0];
+    int pair[2];
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&fixture->loop), 0);
+    assert_int_equal(tg_net_create_leading(&fixture->net, &fixture->loop), TG_ERR_OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(tg__stream_adopt(&end->stream, fixture->net, pair[0]), TG_ERR_OK);
+    end->peer = pair[1];
+    tg_stream_bind(end->stream, &led_callbacks, &led);
+    assert_int_equal(tg_stream_read_start(end->stream), TG_ERR_OK);
+    assert_int_equal(pipe(led.pipe_fds), 0);
+    assert_int_equal(uv_poll_init(&fixture->loop, &led.pipe, led.pipe_fds[0]), 0);
+    led.pipe.data = &led;
+    (void)uv_timer_init(&fixture->loop, &led.timer);
+    (void)uv_timer_start(&led.timer, on_timer, 5, 60000);
+    led.timer.data = &led;
+    tg_net_run(fixture->net, before_wait, &led);
+    assert_int_equal(end->received, 5);
+    assert_int_equal(end->closeds, 1);
+    assert_in_range(led.waits, 101, 150); /* it slept when it could */
+    tg_net_destroy(fixture->net);
+    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&fixture->loop), 0);
+    close(pair[1]);
+    close(led.pipe_fds[0]);
+    close(led.pipe_fds[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -242,6 +338,7 @@ int main(void)
         TEST(what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read),
         TEST(closed_streams_go_without_a_turn_of_the_loop_and_others_stay),
         TEST(the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last),
+        cmocka_unit_test(a_net_that_leads_serves_its_streams_and_all_that_the_loop_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
