@@ -36,11 +36,67 @@ static void write_stamp(char out[STAMP + 1], uint32_t client, uint64_t number)
                    client >> 8 & 0xffff, (unsigned)(number >> 8 & 0xfffffff));
 }
 
+/* A letter of a language's, 2 to 4 bytes; one in five or so of the first kind is ASCII, as in French. */
+struct script {
+    uint32_t first, count;
+};
+static const struct script scripts[] = {
+    {0xc0, 64},     /* Latin with accents */
+    {0x391, 57},    /* Greek */
+    {0x410, 64},    /* Cyrillic */
+    {0x627, 36},    /* Arabic */
+    {0x905, 53},    /* Devanagari */
+    {0x3041, 86},   /* Hiragana */
+    {0x4e00, 2000}, /* Han */
+    {0x1f600, 79},  /* emoji */
+};
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525 + 1013904223; /* Knuth's; the high bits are the good ones */
+    return *state >> 8;
+}
+
+static size_t put_letter(uint8_t *out, uint32_t letter)
+{
+    if (letter < 0x80) {
+        out[0] = (uint8_t)letter;
+        return 1;
+    }
+    if (letter < 0x800) {
+        out[0] = (uint8_t)(0xc0 | letter >> 6);
+        out[1] = (uint8_t)(0x80 | (letter & 0x3f));
+        return 2;
+    }
+    size_t len = letter < 0x10000 ? 3 : 4;
+    out[0] = (uint8_t)(len == 3 ? 0xe0 | letter >> 12 : 0xf0 | letter >> 18);
+    for (size_t i = 1; i < len; i++)
+        out[i] = (uint8_t)(0x80 | (letter >> 6 * (len - 1 - i) & 0x3f));
+    return len;
+}
+
+/* Words of any length in any script: a text that repeats itself would teach a processor where each letter
+ * ends, and be checked many times faster than people's. */
+static void write_words(uint8_t *at, const uint8_t *end)
+{
+    const size_t script_count = sizeof scripts / sizeof scripts[0];
+    uint32_t state = 1;
+
+    while (end - at > 4) {
+        const struct script *script = &scripts[next_random(&state) % script_count];
+        for (uint32_t left = 1 + next_random(&state) % 9; left > 0 && end - at > 4; left--) {
+            uint32_t letter = script->first + next_random(&state) % script->count;
+            if (script == scripts && next_random(&state) % 5 > 0)
+                letter = 'a' + letter % 26;
+            at += put_letter(at, letter);
+        }
+        *at++ = ' ';
+    }
+}
+
 static void write_echo(struct message *message, size_t size, bool utf8)
 {
-    static const char *const ascii = "the quick brown fox jumps over the lazy dog; ";
-    static const char *const wide = "déjà vu — 日本語のテキスト — привет мир 😀 ";
-    const char *filler = utf8 ? wide : ascii;
+    static const char filler[] = "the quick brown fox jumps over the lazy dog; ";
     size_t step = strlen(filler), at = STAMP;
 
     message->len = size < STAMP ? STAMP : size;
@@ -48,8 +104,11 @@ static void write_echo(struct message *message, size_t size, bool utf8)
     if (message->text == NULL)
         die("out of memory");
     memset(message->text, ' ', message->len);
-    for (; at + step <= message->len; at += step)
-        memcpy(message->text + at, filler, step);
+    if (utf8)
+        write_words(message->text + STAMP, message->text + message->len);
+    else
+        for (; at + step <= message->len; at += step)
+            memcpy(message->text + at, filler, step);
 }
 
 static void write_object(struct message *message, size_t size)
