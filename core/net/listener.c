@@ -252,7 +252,7 @@ static bool accept_one(struct tg_listener *listener)
     if (err == TG_ERR_OK)
         hand_over(listener, stream, &peer);
     else
-        report(listener, err == TG_ERR_NOMEM ? ENOMEM : EBADF);
+        report(listener, err == TG_ERR_NOMEM ? ENOMEM : errno);
     return true;
 }
 

@@ -89,7 +89,9 @@ struct tg_stream {
     int fd;                                      /* owned; -1: none, or closed */
     bool waits : 1;                              /* in net->first */
     bool readable : 1; /* the kernel may have bytes, or an end, that no event will tell of again */
-    bool hung_up : 1;  /* there is an end behind the bytes */
+    bool marked : 1;   /* a read may stop short of what is there: at an end, or at an urgent byte */
+    bool room_asked : 1; /* of the kernel: an event tells when there is some */
+    bool cut : 1;        /* for want of memory, perhaps in the middle of what was written */
     bool reading : 1;
     bool writing : 1;
     bool shut : 1;
@@ -141,7 +143,8 @@ const char *tg__errno_text(int error); /* static, as libuv words it */
 TG_MUST enum tg_err tg__poller_open(struct tg_net *net);
 void tg__poller_close(struct tg_net *net);
 TG_MUST enum tg_err tg__poller_add(
-    struct tg_stream *stream); /* TG_ERR_SYS: out of memory or watches */
+    struct tg_stream *stream);                    /* TG_ERR_SYS: out of memory or watches */
+void tg__poller_update(struct tg_stream *stream); /* `pending` has come or gone */
 void tg__poller_remove(struct tg_stream *stream);
 void tg__poller_again(
     struct tg_stream *stream); /* tg__stream_turn, in the next turn of the loop; idempotent */

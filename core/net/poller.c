@@ -115,17 +115,33 @@ void tg__poller_close(struct tg_net *net)
     close(net->epoll_fd);
 }
 
+/* Of room only when some is missing: a Unix socket tells of it with every message that its peer reads, which would wake
+ * us twice for each. */
+static int watch(struct tg_stream *stream, int operation)
+{
+    uint32_t room = stream->pending != NULL ? EPOLLOUT : 0;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | room,
+                                .data.ptr = stream};
+
+    stream->room_asked = room != 0;
+    return epoll_ctl(stream->net->epoll_fd, operation, stream->fd, &event);
+}
+
 enum tg_err tg__poller_add(struct tg_stream *stream)
 {
     struct tg_net *net = stream->net;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                .data.ptr = stream};
 
-    if (epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, stream->fd, &event) != 0)
+    if (watch(stream, EPOLL_CTL_ADD) != 0)
         return TG_ERR_SYS;
     if (net->sockets++ == 0 && !net->leads)
         uv_ref((uv_handle_t *)&net->poll);
     return TG_ERR_OK;
+}
+
+void tg__poller_update(struct tg_stream *stream)
+{
+    if (stream->room_asked != (stream->pending != NULL))
+        (void)watch(stream, EPOLL_CTL_MOD); /* takes no memory; what is there already is told */
 }
 
 /* Closing the descriptor would do, were there no child that another thread is about to start: until it runs its
@@ -162,6 +178,7 @@ void tg_net_run(struct tg_net *net, bool (*before_wait)(void *ctx), void *ctx)
     assert(net->leads);
     while (lives) {
         bool more = before_wait(ctx);
+        uv_update_time(net->loop); /* what callbacks took is not to be slept once more */
         /* 0 as well when the loop has anything to do that its descriptor would not tell of. */
         bool of_loop = wait_and_tell(net, more ? 0 : uv_backend_timeout(net->loop));
         if (of_loop || uv_backend_timeout(net->loop) == 0)

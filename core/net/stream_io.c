@@ -1,7 +1,7 @@
 /* stream_io.c - what a stream does when its socket has news: reads, goes on writing, is connected.
  *
- * A write that fails at once is told from the loop, also when reading is stopped, so that the caller of
- * tg_stream_write is never re-entered.
+ * A write that fails is told from the stream's next turn, also when reading is stopped, so that the caller of
+ * tg_stream_write is never re-entered; and when it is not stopped, behind what the peer said before it went.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -17,6 +17,11 @@ static void lost(struct tg_stream *stream, int error)
 
 /* --- reading ---------------------------------------------------------------------------------------- */
 
+static bool has_failed(const struct tg_stream *stream)
+{
+    return stream->pending != NULL && stream->pending->error != 0;
+}
+
 /* One buffer a turn of the loop is enough for a peer that sends fast: others wait for theirs. */
 static void read_once(struct tg_stream *stream)
 {
@@ -28,11 +33,13 @@ static void read_once(struct tg_stream *stream)
     while (n == -1 && errno == EINTR);
     int error = errno;
     /* Less than there is room for was all; what comes later comes with an event. */
-    stream->readable = n == sizeof net->read_buffer || (n > 0 && stream->hung_up);
+    stream->readable = n == sizeof net->read_buffer || (n > 0 && stream->marked);
     if (stream->readable)
         tg__poller_again(stream);
     if (n > 0)
         stream->filter->received(stream, net->read_buffer, (size_t)n);
+    else if (has_failed(stream))
+        return; /* a write, which says more */
     else if (n == 0)
         stream->filter->ended(stream);
     else if (error != EAGAIN)
@@ -55,21 +62,34 @@ static int offer(int fd, struct tg_buffer *bytes)
     return 0;
 }
 
+/* Told in the next turn, when reading has come to the end that must be there. */
+static void note_failure(struct tg_stream *stream, int error)
+{
+    stream->pending->error = error;
+    stream->readable = true;
+    stream->marked = true;
+    tg__poller_again(stream);
+}
+
 enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
 {
     int error = offer(stream->fd, bytes);
     if (bytes->len == 0)
         return TG_ERR_OK;
     struct tg_pending *pending = tg_calloc(1, sizeof *pending);
-    if (pending == NULL)
+    if (pending == NULL) {
+        stream->cut = true;
+        tg__poller_again(stream);
         return TG_ERR_NOMEM;
+    }
     pending->unsent = *bytes;
-    pending->error = error;
     *bytes = TG_BUFFER_INIT;
     stream->pending = pending;
     stream->writing = true;
     if (error != 0)
-        tg__poller_again(stream);
+        note_failure(stream, error);
+    else
+        tg__poller_update(stream);
     return TG_ERR_OK;
 }
 
@@ -90,19 +110,28 @@ void tg__stream_send_fin(struct tg_stream *stream)
 static void go_on_writing(struct tg_stream *stream)
 {
     struct tg_pending *pending = stream->pending;
-    int error = pending->error != 0 ? pending->error : offer(stream->fd, &pending->unsent);
+    int error = offer(stream->fd, &pending->unsent);
 
-    if (error == 0 && pending->unsent.len > 0)
+    if (error != 0)
+        note_failure(stream, error);
+    if (pending->unsent.len > 0)
         return; /* an event tells when there is room */
     stream->writing = false;
     tg__stream_settled(stream);
-    if (error != 0) {
-        lost(stream, error);
-        return;
-    }
     if (stream->fin_waits)
         send_fin_now(stream);
     stream->filter->sent(stream);
+    if (!stream->closing)
+        tg__poller_update(stream);
+}
+
+static void end_writing(struct tg_stream *stream)
+{
+    int error = stream->pending->error;
+
+    stream->writing = false;
+    tg__stream_settled(stream);
+    lost(stream, error);
 }
 
 /* --- from the loop ---------------------------------------------------------------------------------- */
@@ -121,14 +150,8 @@ static void end_connecting(struct tg_stream *stream)
         on_connected(ctx, TG_ERR_SYS, tg__errno_text(error));
     else
         on_connected(ctx, TG_ERR_OK, "connected");
-}
-
-static void go_on(struct tg_stream *stream)
-{
-    if (stream->pending->on_connected != NULL)
-        end_connecting(stream);
-    else
-        go_on_writing(stream);
+    if (!stream->closing)
+        tg__poller_update(stream);
 }
 
 void tg__socket_ready(struct tg_stream *stream, uint32_t events)
@@ -137,18 +160,29 @@ void tg__socket_ready(struct tg_stream *stream, uint32_t events)
         return;
     if ((events & ~(uint32_t)EPOLLOUT) != 0)
         stream->readable = true;
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-        stream->hung_up = true;
-    if (stream->pending != NULL && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0)
-        go_on(stream);
+    if ((events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        stream->marked = true;
+    if (stream->pending != NULL && !has_failed(stream) &&
+        (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+        if (stream->pending->on_connected != NULL)
+            end_connecting(stream);
+        else
+            go_on_writing(stream);
+    }
     if (stream->readable && stream->reading && !stream->waits && !stream->closing)
         read_once(stream);
 }
 
 void tg__socket_turn(struct tg_stream *stream)
 {
-    if (stream->pending != NULL && stream->pending->error != 0)
-        go_on(stream);
-    if (stream->readable && stream->reading && !stream->closing)
+    if (stream->cut)
+        lost(stream, ENOMEM);
+    else if (stream->readable && stream->reading)
         read_once(stream);
+    if (stream->closing || !has_failed(stream) || (stream->readable && stream->reading))
+        return;
+    if (stream->pending->on_connected != NULL)
+        end_connecting(stream);
+    else
+        end_writing(stream);
 }

@@ -250,6 +250,20 @@ static void test_a_fast_peer_gets_two_reads_a_turn_at_most(void **state)
     assert_true(turns > 2);
 }
 
+/* The kernel ends a read before an urgent byte, whatever is behind it. */
+static void test_bytes_behind_an_urgent_one_are_read(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(send(fixture->peer, "before", 6, 0), 6);
+    assert_int_equal(send(fixture->peer, "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(fixture->peer, "behind", 6, 0), 6);
+    RUN_UNTIL(fixture, fixture->received.len == 12);
+    assert_memory_equal(tg_buffer_head(&fixture->received), "beforebehind", 12);
+}
+
 static void test_reset_by_peer(void **state)
 {
     struct fixture *fixture = *state;
@@ -341,6 +355,28 @@ static void test_failed_write_ends(void **state)
     assert_int_equal(fixture->ends, 1);
 }
 
+/* The peer may have the first half of it: nothing that came after could be understood. */
+static void test_a_write_cut_for_want_of_memory_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+    const size_t len = 16u << 20;
+
+    open_pair(fixture);
+    memset(tg_buffer_reserve(&bytes, len), 'x', len);
+    tg_buffer_commit(&bytes, len);
+    (void)tg_memory_fail_after(0, 0);
+    fixture->in_call = true;
+    assert_int_equal(tg_stream_write(fixture->stream, &bytes), TG_ERR_NOMEM);
+    fixture->in_call = false;
+    (void)tg_memory_fail_after(-1, 0);
+    tg_buffer_fini(&bytes);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_string_equal(fixture->end_why, "not enough memory");
+    assert_false(tg_stream_is_writing(fixture->stream));
+}
+
 static void test_failed_pending_write_ends(void **state)
 {
     struct fixture *fixture = *state;
@@ -351,6 +387,39 @@ static void test_failed_pending_write_ends(void **state)
     reset_peer(fixture);
     RUN_UNTIL(fixture, fixture->ends == 1);
     assert_int_equal(fixture->writtens, 0);
+}
+
+/* That nobody takes our bytes any more does not undo what the peer said before it went. */
+static void test_a_failed_write_waits_for_what_the_peer_said_before(void **state)
+{
+    struct fixture *fixture = *state;
+    static uint8_t bytes[20000]; /* which the kernel takes at once */
+
+    open_pair(fixture);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(write_bytes(fixture, 16u << 20), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(fixture->stream));
+    assert_int_equal(send(fixture->peer, bytes, sizeof bytes, MSG_DONTWAIT), sizeof bytes);
+    reset_peer(fixture);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->received.len, sizeof bytes);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_false(tg_stream_is_writing(fixture->stream));
+}
+
+static void test_a_write_that_fails_at_once_waits_for_it_as_well(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_pair(fixture);
+    assert_int_equal(tg_stream_read_start(fixture->stream), TG_ERR_OK);
+    assert_int_equal(send(fixture->peer, "good-bye", 8, 0), 8);
+    reset_peer(fixture);
+    assert_int_equal(write_bytes(fixture, 10), TG_ERR_OK);
+    RUN_UNTIL(fixture, fixture->ends == 1);
+    assert_int_equal(fixture->received.len, 8);
+    assert_int_equal(fixture->end_err, TG_ERR_SYS);
+    assert_string_equal(fixture->end_why, "connection reset by peer");
 }
 
 /* It has ended its side before, so that reading cannot tell. */
@@ -572,12 +641,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_read_and_end),
         TEST(test_stop_reading),
+        TEST(test_bytes_behind_an_urgent_one_are_read),
         TEST(test_reset_by_peer),
         TEST(test_close_in_read),
         TEST(test_write_at_once),
         TEST(test_write_big_and_shutdown),
         TEST(test_failed_write_ends),
+        TEST(test_a_failed_write_waits_for_what_the_peer_said_before),
+        TEST(test_a_write_that_fails_at_once_waits_for_it_as_well),
         TEST(test_what_is_written_after_the_end_may_be_lost),
+        TEST(test_a_write_cut_for_want_of_memory_ends),
         TEST(test_failed_pending_write_ends),
         TEST(test_close_while_writing),
         TEST(test_unbound_stream_closes),
