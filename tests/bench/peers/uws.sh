@@ -10,7 +10,7 @@ package='@trufflesuite/uws-js-unofficial@20.30.0-unofficial.0'
 sum=ef051312b6eca704b273ff47462f220298d91bb46425e0f0168412cc822d0661
 
 [[ ! -e $folder/complete ]] || exit 0
-if ! command -v npm node >/dev/null; then
+if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
     printf 'uWebSockets: its binaries come through npm, which is not installed\n' >&2
     exit 1
 fi
