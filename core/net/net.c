@@ -14,7 +14,7 @@ static enum tg_err create(struct tg_net **out, struct uv_loop_s *loop, bool lead
 
     if (net == NULL)
         return TG_ERR_NOMEM;
-    /* sendmsg can be told not to signal a peer that is gone, the write of a library cannot. */
+    /* send can be told not to signal when the peer is gone, the write of a library cannot. */
     (void)signal(SIGPIPE, SIG_IGN);
     net->loop = loop;
     net->leads = leads;

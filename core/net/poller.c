@@ -30,7 +30,8 @@ static bool wait_and_tell(struct tg_net *net, int timeout)
     int count = epoll_wait(net->epoll_fd, events, EVENTS, timeout);
     bool of_loop = false;
 
-    uv_update_time(net->loop);
+    if (timeout != 0)
+        uv_update_time(net->loop);
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == NULL)
             of_loop = true;

@@ -177,8 +177,10 @@ void tg__socket_turn(struct tg_stream *stream)
 {
     if (stream->cut)
         lost(stream, ENOMEM);
-    else if (stream->readable && stream->reading)
+    else if (stream->readable && stream->reading) {
+        tg__poller_again(stream); /* so that news of this turn waits for the next, too */
         read_once(stream);
+    }
     if (stream->closing || !has_failed(stream) || (stream->readable && stream->reading))
         return;
     if (stream->pending->on_connected != NULL)

@@ -20,6 +20,7 @@
 #include "net/net_internal.h"
 
 #define ENDS 3
+#define TOO_MUCH ((size_t)8 << 20)
 
 struct end {
     struct fixture *fixture;
@@ -131,6 +132,17 @@ static void say(const struct end *end)
     assert_int_equal(send(end->peer, "hello", 5, MSG_NOSIGNAL), 5);
 }
 
+/* The kernel takes only some of it. */
+static void write_too_much(const struct end *end)
+{
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+
+    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
+    tg_buffer_commit(&bytes, TOO_MUCH);
+    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(end->stream));
+}
+
 /* All of them are in one batch of events, and two of them are closed before their turn in it. */
 static void a_stream_that_another_closes_hears_no_news_of_before(void **state)
 {
@@ -179,22 +191,17 @@ static void what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read(void *
 {
     struct fixture *fixture = *state;
     struct end *end = &fixture->ends[0];
-    struct tg_buffer bytes = TG_BUFFER_INIT;
-    const size_t len = 8u << 20;
     static uint8_t chunk[65536];
     size_t got = 0;
 
-    memset(tg_buffer_reserve(&bytes, len), 'x', len);
-    tg_buffer_commit(&bytes, len);
-    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
-    assert_true(tg_stream_is_writing(end->stream));
-    for (int turns = 0; got < len; turns++) {
+    write_too_much(end);
+    for (int turns = 0; got < TOO_MUCH; turns++) {
         assert_true(turns < 100000);
         ssize_t n = recv(end->peer, chunk, sizeof chunk, 0);
         got += n > 0 ? (size_t)n : 0;
         turn(fixture);
     }
-    assert_int_equal(got, len);
+    assert_int_equal(got, TOO_MUCH);
     assert_int_equal(end->writtens, 1);
 }
 
@@ -203,15 +210,10 @@ static void a_failed_write_waits_for_all_that_the_peer_said_before(void **state)
 {
     struct fixture *fixture = *state;
     struct end *end = &fixture->ends[0];
-    struct tg_buffer bytes = TG_BUFFER_INIT;
-    const size_t len = 8u << 20;
     static uint8_t said[TG_NET_READ_SIZE + 4096];
 
     read_all(fixture);
-    memset(tg_buffer_reserve(&bytes, len), 'x', len);
-    tg_buffer_commit(&bytes, len);
-    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
-    assert_true(tg_stream_is_writing(end->stream));
+    write_too_much(end);
     assert_int_equal(send(end->peer, said, sizeof said, MSG_NOSIGNAL), sizeof said);
     close(end->peer);
     end->peer = -1;
@@ -290,190 +292,6 @@ static void the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last(vo
     assert_int_equal(fixture->ends[0].closeds, 1);
 }
 
-/* --- a net that leads --------------------------------------------------------------------------------- */
-
-/* A timer of the loop speaks to a stream; what the stream reads makes the loop watch a pipe, from inside the turn;
- * the pipe ends it all. */
-struct led {
-    struct fixture fixture;
-    uv_timer_t timer;
-    uv_poll_t pipe;
-    int pipe_fds[2];
-    int waits;
-    int again; /* this often before_wait has something left to do */
-};
-
-static void on_pipe(uv_poll_t *pipe, int status, int events)
-{
-    struct led *led = pipe->data;
-
-    assert_int_equal(status, 0);
-    assert_int_equal(events, UV_READABLE);
-    uv_close((uv_handle_t *)&led->pipe, NULL);
-    uv_close((uv_handle_t *)&led->timer, NULL);
-    tg_stream_close(led->fixture.ends[0].stream);
-}
-
-static void on_led_read(void *ctx, uint8_t *data, size_t len)
-{
-    struct led *led = ctx;
-
-    (void)data;
-    led->fixture.ends[0].received += len;
-    assert_int_equal(write(led->pipe_fds[1], "x", 1), 1);
-    assert_int_equal(uv_poll_start(&led->pipe, UV_READABLE, on_pipe), 0);
-}
-
-static void on_led_end(void *ctx, enum tg_err err, const char *why)
-{
-    (void)ctx;
-    (void)err;
-    (void)why;
-}
-
-static void on_led_closed(void *ctx)
-{
-    ((struct led *)ctx)->fixture.ends[0].closeds++;
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct led *led = timer->data;
-
-    say(&led->fixture.ends[0]);
-}
-
-static bool before_wait(void *ctx)
-{
-    struct led *led = ctx;
-
-    led->waits++;
-    if (--led->again == 0)
-        (void)uv_timer_start(&led->timer, on_timer, 5, 60000);
-    return led->again > 0;
-}
-
-static void a_net_that_leads_serves_its_streams_and_all_that_the_loop_has(void **state)
-{
-    static const struct tg_stream_callbacks led_callbacks = {on_led_read, on_led_end, NULL,
-                                                             on_led_closed};
-    struct led led = {.again = 100};
-    struct fixture *fixture = &led.fixture;
-    struct end *end = &fixture->ends[0];
-    int pair[2];
-
-    (void)state;
-    assert_int_equal(uv_loop_init(&fixture->loop), 0);
-    assert_int_equal(tg_net_create_leading(&fixture->net, &fixture->loop), TG_ERR_OK);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(tg__stream_adopt(&end->stream, fixture->net, pair[0]), TG_ERR_OK);
-    end->peer = pair[1];
-    tg_stream_bind(end->stream, &led_callbacks, &led);
-    assert_int_equal(tg_stream_read_start(end->stream), TG_ERR_OK);
-    assert_int_equal(pipe(led.pipe_fds), 0);
-    assert_int_equal(uv_poll_init(&fixture->loop, &led.pipe, led.pipe_fds[0]), 0);
-    led.pipe.data = &led;
-    (void)uv_timer_init(&fixture->loop, &led.timer);
-    led.timer.data = &led;
-    (void)uv_timer_start(&led.timer, on_timer, 60000, 60000); /* the loop has to have something */
-    tg_net_run(fixture->net, before_wait, &led);
-    assert_int_equal(end->received, 5);
-    assert_int_equal(end->closeds, 1);
-    assert_in_range(led.waits, 101, 150); /* it slept when it could */
-    tg_net_destroy(fixture->net);
-    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&fixture->loop), 0);
-    close(pair[1]);
-    close(led.pipe_fds[0]);
-    close(led.pipe_fds[1]);
-}
-
-/* --- how long it sleeps ------------------------------------------------------------------------------- */
-
-#define BUSY_MS 600 /* that a reader computes */
-#define DUE_MS 700  /* since the start */
-
-struct sleeper {
-    uv_loop_t loop;
-    struct tg_net *net;
-    struct tg_stream *stream;
-    uv_timer_t timer;
-    int peer;
-    int waits;
-    uint64_t began_ns;
-    uint64_t fired_ms;
-};
-
-static uint64_t ms_since_start(const struct sleeper *sleeper)
-{
-    return (uv_hrtime() - sleeper->began_ns) / 1000000;
-}
-
-static void on_busy_read(void *ctx, uint8_t *data, size_t len)
-{
-    struct sleeper *sleeper = ctx;
-
-    (void)data;
-    (void)len;
-    while (ms_since_start(sleeper) < BUSY_MS) {
-    }
-}
-
-static void on_due(uv_timer_t *timer)
-{
-    struct sleeper *sleeper = timer->data;
-
-    sleeper->fired_ms = ms_since_start(sleeper);
-    uv_close((uv_handle_t *)timer, NULL);
-    tg_stream_close(sleeper->stream);
-}
-
-/* The loop has its own first turns, which tell it the time, behind it. */
-static bool speaks_before_wait(void *ctx)
-{
-    struct sleeper *sleeper = ctx;
-
-    if (++sleeper->waits < 5)
-        return true;
-    if (sleeper->waits == 5)
-        assert_int_equal(send(sleeper->peer, "x", 1, MSG_NOSIGNAL), 1);
-    return false;
-}
-
-static void on_sleeper_closed(void *ctx)
-{
-    (void)ctx;
-}
-
-/* What a callback took of the time is not slept once more. */
-static void a_net_that_leads_is_on_time_after_a_reader_that_took_long(void **state)
-{
-    static const struct tg_stream_callbacks busy = {on_busy_read, on_led_end, NULL,
-                                                    on_sleeper_closed};
-    struct sleeper sleeper = {.fired_ms = 0};
-    int pair[2];
-
-    (void)state;
-    assert_int_equal(uv_loop_init(&sleeper.loop), 0);
-    assert_int_equal(tg_net_create_leading(&sleeper.net, &sleeper.loop), TG_ERR_OK);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(tg__stream_adopt(&sleeper.stream, sleeper.net, pair[0]), TG_ERR_OK);
-    tg_stream_bind(sleeper.stream, &busy, &sleeper);
-    assert_int_equal(tg_stream_read_start(sleeper.stream), TG_ERR_OK);
-    sleeper.peer = pair[1];
-    (void)uv_timer_init(&sleeper.loop, &sleeper.timer);
-    sleeper.timer.data = &sleeper;
-    uv_update_time(&sleeper.loop);
-    sleeper.began_ns = uv_hrtime();
-    (void)uv_timer_start(&sleeper.timer, on_due, DUE_MS, 0);
-    tg_net_run(sleeper.net, speaks_before_wait, &sleeper);
-    assert_in_range(sleeper.fired_ms, DUE_MS - 2, DUE_MS + BUSY_MS / 2);
-    tg_net_destroy(sleeper.net);
-    assert_int_equal(uv_run(&sleeper.loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&sleeper.loop), 0);
-    close(pair[1]);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -487,8 +305,6 @@ int main(void)
         TEST(closed_streams_go_without_a_turn_of_the_loop_and_others_stay),
         TEST(a_descriptor_that_cannot_be_watched_is_let_go),
         TEST(the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last),
-        cmocka_unit_test(a_net_that_leads_serves_its_streams_and_all_that_the_loop_has),
-        cmocka_unit_test(a_net_that_leads_is_on_time_after_a_reader_that_took_long),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
