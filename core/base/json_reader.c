@@ -41,31 +41,6 @@ static size_t valid_utf8_prefix(const char *data, size_t len)
     return at;
 }
 
-static size_t encode_utf8(int32_t codepoint, char out[4])
-{
-    uint32_t c = (uint32_t)codepoint;
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xC0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3F));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xE0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (c & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (c & 0x3F));
-    return 4;
-}
-
 /* Takes the next decoded bytes of a string's inside from *at; returns how many, 1 to 4. */
 static size_t take_decoded(const char **at, const char *end, char out[4])
 {
@@ -75,7 +50,7 @@ static size_t take_decoded(const char **at, const char *end, char out[4])
     }
     (*at)++;
     if (**at == 'u')
-        return encode_utf8(tg__json_unicode_escape(at, end), out);
+        return tg_utf8_encode((uint32_t)tg__json_unicode_escape(at, end), out);
     out[0] = tg__json_plain_escape(*(*at)++);
     return 1;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "client.h"
 
 #define STAMP 16 /* "ccnn-ccccnnnnnnn", the lowest digits first */
@@ -57,24 +58,6 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 8;
 }
 
-static size_t put_letter(uint8_t *out, uint32_t letter)
-{
-    if (letter < 0x80) {
-        out[0] = (uint8_t)letter;
-        return 1;
-    }
-    if (letter < 0x800) {
-        out[0] = (uint8_t)(0xc0 | letter >> 6);
-        out[1] = (uint8_t)(0x80 | (letter & 0x3f));
-        return 2;
-    }
-    size_t len = letter < 0x10000 ? 3 : 4;
-    out[0] = (uint8_t)(len == 3 ? 0xe0 | letter >> 12 : 0xf0 | letter >> 18);
-    for (size_t i = 1; i < len; i++)
-        out[i] = (uint8_t)(0x80 | (letter >> 6 * (len - 1 - i) & 0x3f));
-    return len;
-}
-
 /* Words of any length in any script: a text that repeats itself would teach a processor where each letter
  * ends, and be checked many times faster than people's. */
 static void write_words(uint8_t *at, const uint8_t *end)
@@ -88,7 +71,7 @@ static void write_words(uint8_t *at, const uint8_t *end)
             uint32_t letter = script->first + next_random(&state) % script->count;
             if (script == scripts && next_random(&state) % 5 > 0)
                 letter = 'a' + letter % 26;
-            at += put_letter(at, letter);
+            at += tg_utf8_encode(letter, (char *)at);
         }
         *at++ = ' ';
     }

@@ -264,9 +264,24 @@ static void cuts_keep_characters_whole(void **state)
     assert_int_equal(tg_utf8_cut("\x80\x80\x80\x80\x80\x80", 6, 5), 5);
 }
 
+static void every_codepoint_is_encoded_as_it_is_read(void **state)
+{
+    (void)state;
+    for (uint32_t codepoint = 0; codepoint <= 0x10FFFF; codepoint++) {
+        char bytes[4];
+        uint32_t read;
+        if (codepoint == 0xD800)
+            codepoint = 0xE000; /* surrogates are no characters */
+        size_t len = tg_utf8_encode(codepoint, bytes);
+        assert_int_equal(tg_utf8_next(bytes, len, &read), len);
+        assert_int_equal(read, codepoint);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_codepoint_is_encoded_as_it_is_read),
         cmocka_unit_test(good_text_passes_at_every_split),
         cmocka_unit_test(bad_text_fails_at_the_first_bad_byte),
         cmocka_unit_test(nothing_repairs_a_bad_byte),
