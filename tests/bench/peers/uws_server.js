@@ -3,21 +3,14 @@
 //   node uws_server.js BINARY echo|route|handshake      prints `listening ws://127.0.0.1:PORT`; stops on SIGTERM
 "use strict";
 const uWS = require(process.argv[2]);
-
-const answers = {
-  get_price: (message) => ({ type: "price", id: message.id, amount: message.data.quantity * 3 }),
-};
+const { keys, route } = require("./work");
 
 const echo = (socket, data, isBinary) => socket.send(data, isBinary, false);
 const message = {
   echo,
   handshake: echo,
-  route: (socket, data) => {
-    const received = JSON.parse(Buffer.from(data).toString());
-    socket.send(JSON.stringify(answers[received.type](received)), false, false);
-  },
+  route: (socket, data) => socket.send(route(Buffer.from(data).toString()), false, false),
 }[process.argv[3]];
-const keys = new Map([["Bearer bench-key", { user_id: "bench", roles: { tenant: "acme" } }]]);
 
 const upgrade = (response, request, context) => {
   const user = keys.get(request.getHeader("authorization"));

@@ -3,21 +3,14 @@
 //   node ws_server.js echo|route|handshake      prints `listening ws://127.0.0.1:PORT`; stops on SIGTERM
 "use strict";
 const { WebSocketServer } = require("ws");
-
-const answers = {
-  get_price: (message) => ({ type: "price", id: message.id, amount: message.data.quantity * 3 }),
-};
+const { keys, route } = require("./work");
 
 const echo = (socket, data, isBinary) => socket.send(data, { binary: isBinary });
 const work = {
   echo,
   handshake: echo,
-  route: (socket, data) => {
-    const message = JSON.parse(data);
-    socket.send(JSON.stringify(answers[message.type](message)));
-  },
+  route: (socket, data) => socket.send(route(data)),
 }[process.argv[2]];
-const keys = new Map([["Bearer bench-key", { user_id: "bench", roles: { tenant: "acme" } }]]);
 const verifyClient = process.argv[2] === "handshake" && ((info) => keys.has(info.req.headers.authorization));
 
 const server = new WebSocketServer({
