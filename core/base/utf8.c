@@ -66,7 +66,7 @@ bool tg_utf8_feed(struct tg_utf8 *utf8, const void *data, size_t len)
     while (at < end) {
         if (state == 0) {
             if (end - at >= TG_UTF8_VECTOR_MIN && !looked)
-                at += tg__utf8_vector(at, (size_t)(end - at));
+                at += tg__utf8_vector(tg__utf8_vector_width(), at, (size_t)(end - at));
             looked = true;
             at = skip_ascii(at, end);
             if (at == end)

@@ -9,8 +9,11 @@
 /* Shorter text is not worth the call. */
 #define TG_UTF8_VECTOR_MIN 64
 
-/* Bytes from `data`, which is at a character boundary, that are well formed and end at one; the rest is
- * for a closer look. 0 where the processor has no vectors for it. */
-size_t tg__utf8_vector(const uint8_t *data, size_t len);
+/* Bytes that the vectors of this processor look at in a step: 64, 32, or 0: it has none. */
+unsigned tg__utf8_vector_width(void);
+
+/* Bytes from `data`, which is at a character boundary, that are well formed and end at one; the rest is for a
+ * closer look. width: as told above, or less. */
+size_t tg__utf8_vector(unsigned width, const uint8_t *data, size_t len);
 
 #endif

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/utf8.h"
+#include "base/utf8_vector.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -41,6 +42,15 @@ static const struct {
     {"\x80", 0},
     {"\xBF", 0},
     {"\xC0\x80", 0},
+    {"\xC0"
+     "a",
+     0},
+    {"\xE0"
+     "a",
+     1},
+    {"\xF0"
+     "a",
+     1},
     {"\xC1\xBF", 0},
     {"\xF5\x80\x80\x80", 0},
     {"\xFE", 0},
@@ -157,6 +167,32 @@ static bool fed_by_bytes(struct tg_utf8 *utf8, const char *text, size_t len)
     return true;
 }
 
+/* How far the text is well formed, up to the end of the last whole character. */
+static size_t well_formed_bytes(const char *text, size_t len)
+{
+    struct tg_utf8 utf8 = {0};
+    size_t whole = 0;
+
+    for (size_t i = 0; i < len && tg_utf8_feed(&utf8, text + i, 1); i++)
+        if (tg_utf8_complete(&utf8))
+            whole = i + 1;
+    return whole;
+}
+
+/* Vectors of each width that this processor has claim no more than is so, and nearly all of it. */
+static void check_vectors(const char *text, size_t len)
+{
+    size_t whole = well_formed_bytes(text, len);
+
+    for (unsigned width = tg__utf8_vector_width(); width >= 32; width /= 2) {
+        size_t claimed = tg__utf8_vector(width, (const uint8_t *)text, len);
+        if (claimed > whole || claimed != well_formed_bytes(text, claimed) ||
+            claimed + width + 4 < whole)
+            fail_msg("%zu bytes, %zu well formed: %zu by vectors of %u", len, whole, claimed,
+                     width);
+    }
+}
+
 static void check_verdict(const char *text, size_t len)
 {
     struct tg_utf8 whole = {0}, bytes = {0};
@@ -164,6 +200,7 @@ static void check_verdict(const char *text, size_t len)
     if (tg_utf8_feed(&whole, text, len) != expected ||
         tg_utf8_complete(&whole) != tg_utf8_complete(&bytes))
         fail_msg("%zu bytes: expected %s", len, expected ? "well formed" : "an error");
+    check_vectors(text, len);
 }
 
 /* Every row of the tables at every place among text that vectors look at, up to the very end. */
