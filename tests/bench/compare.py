@@ -19,7 +19,7 @@ from pathlib import Path
 import servers
 
 HERE = Path(__file__).resolve().parent
-LOAD_FLAGS = ("clients", "depth", "size", "seconds", "warm", "opening", "header", "active", "pause", "operations")
+LOAD_FLAGS = ("clients", "depth", "size", "seconds", "warm", "opening", "header", "active", "pause", "operations", "text")
 WORST_OF = ("p50_us", "p99_us", "max_us", "open_seconds", "seconds")  # of several loads at once
 KEPT_FREE = 300  # descriptors of a process that are no connections
 
@@ -53,7 +53,7 @@ class Load:
         for key in LOAD_FLAGS:
             if key in scenario:
                 flags += [f"--{key}", str(scenario[key])]
-        flags += [f"--{key}" for key in ("utf8", "tls") if scenario.get(key)]
+        flags += ["--tls"] if scenario.get("tls") else []
         flags += ["--raw"] if name == "raw" else []
         flags += ["--wait"] if wait else []
         self.about, self.server = f"{name}, {scenario['name']}", server

@@ -354,7 +354,7 @@ int main(int argc, char **argv)
 {
     options_read(&options, argc, argv);
     raise_descriptor_limit();
-    message_init(&load.message, options.work, options.size, options.utf8, options.pause);
+    message_init(&load.message, options.work, options.size, options.text, options.pause);
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     load.clients = calloc(options.clients, sizeof *load.clients);
     uint64_t *sent_at = calloc((size_t)options.clients * options.depth, sizeof *sent_at);

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "client.h"
 
 #define STAMP 16 /* "ccnn-ccccnnnnnnn", the lowest digits first */
@@ -37,61 +36,13 @@ static void write_stamp(char out[STAMP + 1], uint32_t client, uint64_t number)
                    client >> 8 & 0xffff, (unsigned)(number >> 8 & 0xfffffff));
 }
 
-/* A letter of a language's, 2 to 4 bytes; one in five or so of the first kind is ASCII, as in French. */
-struct script {
-    uint32_t first, count;
-};
-static const struct script scripts[] = {
-    {0xc0, 64},     /* Latin with accents */
-    {0x391, 57},    /* Greek */
-    {0x410, 64},    /* Cyrillic */
-    {0x627, 36},    /* Arabic */
-    {0x905, 53},    /* Devanagari */
-    {0x3041, 86},   /* Hiragana */
-    {0x4e00, 2000}, /* Han */
-    {0x1f600, 79},  /* emoji */
-};
-
-static uint32_t next_random(uint32_t *state)
+static void write_echo(struct message *message, size_t size, enum text text)
 {
-    *state = *state * 1664525 + 1013904223; /* Knuth's; the high bits are the good ones */
-    return *state >> 8;
-}
-
-/* Words of any length in any script: a text that repeats itself would teach a processor where each letter
- * ends, and be checked many times faster than people's. */
-static void write_words(uint8_t *at, const uint8_t *end)
-{
-    const size_t script_count = sizeof scripts / sizeof scripts[0];
-    uint32_t state = 1;
-
-    while (end - at > 4) {
-        const struct script *script = &scripts[next_random(&state) % script_count];
-        for (uint32_t left = 1 + next_random(&state) % 9; left > 0 && end - at > 4; left--) {
-            uint32_t letter = script->first + next_random(&state) % script->count;
-            if (script == scripts && next_random(&state) % 5 > 0)
-                letter = 'a' + letter % 26;
-            at += tg_utf8_encode(letter, (char *)at);
-        }
-        *at++ = ' ';
-    }
-}
-
-static void write_echo(struct message *message, size_t size, bool utf8)
-{
-    static const char filler[] = "the quick brown fox jumps over the lazy dog; ";
-    size_t step = strlen(filler), at = STAMP;
-
     message->len = size < STAMP ? STAMP : size;
     message->text = malloc(message->len + 1);
     if (message->text == NULL)
         die("out of memory");
-    memset(message->text, ' ', message->len);
-    if (utf8)
-        write_words(message->text + STAMP, message->text + message->len);
-    else
-        for (; at + step <= message->len; at += step)
-            memcpy(message->text + at, filler, step);
+    text_write(text, message->text + STAMP, message->len - STAMP);
 }
 
 static void write_object(struct message *message, size_t size)
@@ -102,7 +53,7 @@ static void write_object(struct message *message, size_t size)
     message->len = size;
 }
 
-void message_init(struct message *message, enum work work, size_t size, bool utf8,
+void message_init(struct message *message, enum work work, size_t size, enum text text,
                   const char *pause)
 {
     message->work = work;
@@ -112,7 +63,7 @@ void message_init(struct message *message, enum work work, size_t size, bool utf
     else if (work == WORK_STREAM)
         write_object(message, STREAM_SIZE);
     else
-        write_echo(message, size, utf8);
+        write_echo(message, size, text);
 }
 
 const uint8_t *message_write(struct message *message, uint32_t client, uint64_t number, size_t *len)

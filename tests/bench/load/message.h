@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "text.h"
+
 /* ECHO: the same text comes back. ROUTE: an object whose `type` picks what answers, and whose `id` comes
  * back in an object. IDLE echoes, too. STREAM: an agent is run
  * that says numbered pieces, so that many events answer one message. */
@@ -21,7 +23,7 @@ struct message {
 };
 
 enum work work_named(const char *name); /* dies when there is none */
-void message_init(struct message *message, enum work work, size_t size, bool utf8,
+void message_init(struct message *message, enum work work, size_t size, enum text text,
                   const char *pause);
 /* The message `number` of a client; valid until the next call. */
 const uint8_t *message_write(struct message *message, uint32_t client, uint64_t number,

@@ -16,7 +16,7 @@ static const char usage[] =
     "  --clients N         how many connections (100)\n"
     "  --depth N           messages in flight of each (1)\n"
     "  --size BYTES        of an echo (20)\n"
-    "  --utf8              echoes of multi-byte text instead of ASCII\n"
+    "  --text KIND         of an echo: ascii, scripts or vietnamese (ascii)\n"
     "  --active N          of an idle load, clients that go on with echoes (0)\n"
     "  --pause S           of a stream, what the agent waits after each piece (it does not)\n"
     "  --seconds S         measured, after --warm S (2 and 0.5)\n"
@@ -58,8 +58,8 @@ static void set_option(struct options *options, const char *name, const char *va
         options->depth = count_of(value, name);
     else if (strcmp(name, "size") == 0)
         options->size = count_of(value, name);
-    else if (strcmp(name, "utf8") == 0)
-        options->utf8 = true;
+    else if (strcmp(name, "text") == 0)
+        options->text = text_named(value);
     else if (strcmp(name, "tls") == 0)
         options->tls = true;
     else if (strcmp(name, "features") == 0)
@@ -92,7 +92,7 @@ void options_read(struct options *options, int argc, char **argv)
 {
     static const struct option flags[] = {
         {"work", 1, NULL, 0},    {"clients", 1, NULL, 0}, {"depth", 1, NULL, 0},
-        {"size", 1, NULL, 0},    {"utf8", 0, NULL, 0},    {"tls", 0, NULL, 0},
+        {"size", 1, NULL, 0},    {"text", 1, NULL, 0},    {"tls", 0, NULL, 0},
         {"wait", 0, NULL, 0},    {"raw", 0, NULL, 0},     {"features", 0, NULL, 0},
         {"active", 1, NULL, 0},  {"pause", 1, NULL, 0},   {"seconds", 1, NULL, 0},
         {"warm", 1, NULL, 0},    {"path", 1, NULL, 0},    {"operations", 1, NULL, 0},

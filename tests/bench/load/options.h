@@ -18,10 +18,11 @@ struct options {
     uint32_t opening; /* connects under way at a time */
     uint32_t active;  /* of an idle load: so many do not rest */
     size_t size;
+    enum text text;
     uint64_t operations; /* exactly so many, however long it takes; 0: for `seconds` */
     double warm_s, seconds;
     pid_t server_pid;
-    bool utf8, tls, wait;
+    bool tls, wait;
     bool raw; /* bytes without WebSocket */
 };
 
