@@ -170,9 +170,7 @@ def compare(scenario, rounds, wanted=None):
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for _ in range(rounds):
             for row, (name, more) in rows.items():
-                # Each worker has the clients that one alone has, so that it finds as many ready at a time.
-                clients = scenario["clients"] * more.get("workers", 1)
-                runs[row].append(measure(name, {**scenario, "clients": clients}, Path(folder), **more))
+                runs[row].append(measure(name, scenario, Path(folder), **more))
     return {
         row: {key: statistics.median(run[key] for run in of_row) for key in of_row[0]} for row, of_row in runs.items()
     }
