@@ -29,6 +29,9 @@ local open_hosts = setmetatable({}, { __mode = "v" })
 local hosts_made = 0
 local COLLECT_EVERY = 32
 
+-- Seconds that a host's clock goes on for in all, some thirty years: timers have room for a few more.
+local ADVANCED_MAX = 1e9
+
 -- Time ----------------------------------------------------------------------------------------------
 
 --- Lets everything happen that is due within ms; answers what the policy asks of upstreams on the way.
@@ -75,7 +78,7 @@ function M.host(policy, options)
   options_of.check_names(options, host_options, "host")
   local handle, why = native.create(options_of.option(options, "time", "number", "host") or 0)
   if not handle then raise(why) end
-  local host = setmetatable({ _native = handle, _policy = policy }, Host)
+  local host = setmetatable({ _native = handle, _policy = policy, _advanced = 0 }, Host)
   host._upstreams = upstreams.new(native, handle)
   host._websockets = websockets.new(native, handle)
   host._processes = processes.new(native, handle)
@@ -98,7 +101,11 @@ function M.jwt(claims, options)
 end
 
 function Host:advance(seconds)
-  if type(seconds) ~= "number" or seconds < 0 then raise("advance: seconds expected, 0 or more") end
+  if type(seconds) ~= "number" or not (seconds >= 0) then raise("advance: seconds expected, 0 or more") end
+  if seconds > ADVANCED_MAX - self._advanced then
+    raise("advance: a host's clock goes on for 1e9 seconds in all; make another host")
+  end
+  self._advanced = self._advanced + seconds
   drive(self, math.floor(seconds * 1000 + 0.5))
   return self:now()
 end

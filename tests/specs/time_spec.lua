@@ -22,6 +22,27 @@ describe("the clock of a host", function()
     assert.equal(1700000090.5, host:advance(90.5))
   end)
 
+  it("goes on for thirty years and says when that is not enough", function()
+    local host = host_with([[
+      function policy.agents.sleeper(run, input)
+        time.sleep(input.seconds)
+        return input.seconds
+      end]], { time = 1700000000 })
+    assert.equal(2600000000, host:advance(9e8))
+    assert.has_error(function()
+      host:advance(2e8)
+    end, "advance: a host's clock goes on for 1e9 seconds in all; make another host")
+    assert.has_error(function()
+      host:advance(0 / 0)
+    end, "advance: seconds expected, 0 or more")
+    local client = host:connect()
+    client:execute({ message = "sleep", seconds = 5 }, "sleeper")
+    host:advance(4.9)
+    assert.equal(1, #client:events())
+    host:advance(0.1)
+    assert.equal(5, client:expect("agent_completed").data.response)
+  end)
+
   it("is the one that scripts read", function()
     local host = host_with([[
       function policy.message(conn)

@@ -64,7 +64,7 @@ local Host = {}
 ---@return tidegate.TestClient
 function Host:connect(options) end
 
---- Lets time pass: timers fire, scripts wake, identities expire, each at its moment and in order.
+--- Lets time pass, 1e9 seconds in all: timers fire, scripts wake, identities expire, each at its moment and in order.
 ---@param seconds number
 ---@return number now
 function Host:advance(seconds) end
