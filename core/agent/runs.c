@@ -172,11 +172,13 @@ enum tg_err tg_runs_start(struct tg_runs *runs, struct tg_conn *conn,
     struct tg_run_limits limits = {0};
     struct tg_run *run = NULL;
     enum tg_err err = check_start(runs, conn, request, &agent, &limits);
-    if (err == TG_ERR_OK)
-        err = tg__run_create(&run, runs, NULL, conn, agent, &limits);
     if (err != TG_ERR_OK)
         return err;
-    tg_list_push(tg_conn_run_list(conn), &run->of_conn);
+    struct tg_list *list = tg_conn_run_list(conn);
+    err = list == NULL ? TG_ERR_NOMEM : tg__run_create(&run, runs, NULL, conn, agent, &limits);
+    if (err != TG_ERR_OK)
+        return err;
+    tg_list_push(list, &run->of_conn);
     tg_conn_run_started(conn);
     return tg__run_launch(run, request, NULL);
 }
@@ -204,6 +206,8 @@ static void end_from_outside(struct tg_run *run, enum tg_run_outcome outcome, co
 enum tg_err tg_runs_cancel(struct tg_runs *runs, struct tg_conn *conn, const char *run_id)
 {
     (void)runs;
+    if (tg_conn_runs(conn) == 0)
+        return TG_ERR_NOT_FOUND;
     TG_LIST_EACH (node, next, tg_conn_run_list(conn)) {
         struct tg_run *run = find_below(TG_CONTAINER_OF(node, struct tg_run, of_conn), run_id);
         if (run == NULL)
@@ -232,6 +236,8 @@ static void detach(struct tg_run *run, struct tg_conn *conn)
 
 void tg_runs_connection_over(struct tg_runs *runs, struct tg_conn *conn)
 {
+    if (tg_conn_runs(conn) == 0)
+        return;
     struct tg_list *list = tg_conn_run_list(conn);
     /* Ending one may end others (a script that closes, a full outbox), so always take the first. */
     while (!tg_list_empty(list)) {

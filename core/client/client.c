@@ -365,7 +365,7 @@ const char *tg_client_subprotocol(const struct tg_client *client)
 {
     const struct tg_http *answer = client->wire == NULL ? NULL : tg_wire_answer(client->wire);
     const char *name =
-        answer == NULL ? NULL : tg_http_find(answer, "sec-websocket-protocol", NULL).data;
+        answer == NULL ? NULL : tg_http_find(answer, TG_HEADER_SEC_WEBSOCKET_PROTOCOL, NULL).data;
 
     return name == NULL ? "" : name;
 }

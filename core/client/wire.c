@@ -179,7 +179,8 @@ static void refused(struct tg_wire *wire, bool whole)
 {
     wire->end.status = tg_http_response_status(wire->http);
     if (whole) {
-        wire->end.connection_id = tg_http_find(wire->http, "tidegate-connection-id", NULL).data;
+        wire->end.connection_id =
+            tg_http_find(wire->http, TG_HEADER_TIDEGATE_CONNECTION_ID, NULL).data;
         wire->end.body = tg_http_body(wire->http);
     }
     tg_wire_fail(wire, TG_FETCH_OK, tg_http_reason(wire->end.status));
@@ -188,7 +189,7 @@ static void refused(struct tg_wire *wire, bool whole)
 /* §4.1: the server may choose one of those that were offered, or none. */
 static enum tg_err verify_subprotocol(const struct tg_wire *wire, struct tg_error *error)
 {
-    struct tg_http_text chosen = tg_http_find(wire->http, "sec-websocket-protocol", NULL);
+    struct tg_http_text chosen = tg_http_find(wire->http, TG_HEADER_SEC_WEBSOCKET_PROTOCOL, NULL);
     const char *offered = wire->subprotocol;
 
     if (chosen.data == NULL)

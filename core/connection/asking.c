@@ -1,7 +1,8 @@
 /* asking.c - questions to the layer above, one at a time, and where their answers go.
  *
  * I1  `asking` names the hook that has not answered; answers to any other are ignored.
- * I2  A message that a hook is asked about is borrowed from the read buffer until the hook suspends.
+ * I2  A message that `route` is asked about is borrowed from the read buffer until the hook suspends. What the
+ *     others are asked about is of no use once they answer, and is not kept.
  */
 #include <assert.h>
 #include <string.h>
@@ -20,18 +21,17 @@ bool tg__is_plain(const struct tg_conn *conn)
     return tg__hook_defined(conn, TG_HOOK_TEXT);
 }
 
-void tg__drop_question(struct tg_conn *conn)
+void tg__question_free(struct tg_conn *conn)
 {
-    if (conn->question_kept)
-        tg_free(conn->question);
-    conn->question_kept = false;
-    conn->question = NULL;
+    struct tg_question *question = tg__question(conn);
+    (void)tg__detach(conn, TG_ATTACHED_QUESTION);
+    if (question->kept)
+        tg_free(question);
 }
 
 /* A hook that suspends outlives the read buffer, so only then is the message copied. */
 static void keep_question(struct tg_conn *conn, const struct tg_question *asked)
 {
-    conn->question = NULL;
     if (asked->data == NULL)
         return;
     struct tg_question *kept = tg_alloc(sizeof *kept + asked->len);
@@ -39,27 +39,36 @@ static void keep_question(struct tg_conn *conn, const struct tg_question *asked)
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return;
     }
-    memcpy(kept->kept, asked->data, asked->len);
-    kept->data = kept->kept;
+    memcpy(kept->bytes, asked->data, asked->len);
+    kept->data = kept->bytes;
     kept->len = asked->len;
-    conn->question = kept;
-    conn->question_kept = true;
+    kept->kept = true;
+    tg__attach(conn, TG_ATTACHED_QUESTION, &kept->attachment);
+}
+
+static void start_route(struct tg_conn *conn, const struct tg_hook_input *input)
+{
+    const struct tg_conn_upper *upper = &conn->hub->upper;
+    struct tg_question asked = {.data = input->data, .len = input->len};
+    tg__attach(conn, TG_ATTACHED_QUESTION, &asked.attachment);
+    upper->hook_start(upper->host, conn, TG_HOOK_ROUTE, input);
+    if (tg__question(conn) != &asked) /* answered, and perhaps the next question has been asked */
+        return;
+    (void)tg__detach(conn, TG_ATTACHED_QUESTION);
+    if (conn->asking == TG_HOOK_ROUTE)
+        keep_question(conn, &asked);
 }
 
 void tg__ask(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_input *input)
 {
     const struct tg_conn_upper *upper = &conn->hub->upper;
-    struct tg_question asked = {.data = input->data, .len = input->len};
     assert(conn->asking == TG_ASKING_NONE);
     tg__drop_question(conn);
-    conn->question = &asked;
     conn->asking = (uint8_t)hook;
-    upper->hook_start(upper->host, conn, hook, input);
-    if (conn->question != &asked) /* answered, and the next question has been asked */
-        return;
-    conn->question = NULL;
-    if (conn->asking == hook && hook == TG_HOOK_ROUTE)
-        keep_question(conn, &asked);
+    if (hook == TG_HOOK_ROUTE)
+        start_route(conn, input);
+    else
+        upper->hook_start(upper->host, conn, hook, input);
 }
 
 void tg__stop_asking(struct tg_conn *conn)

@@ -84,17 +84,30 @@ enum tg_err tg__client_begin(struct tg_conn *conn, const struct tg_address *peer
     conn->admitted = !conn->via_proxy;
     if (!conn->via_proxy || !tg__options(conn)->proxy_protocol)
         return TG_ERR_OK;
-    conn->proxy = tg_calloc(1, sizeof *conn->proxy);
-    if (conn->proxy != NULL && tg_stream_has_tls(conn->stream))
+    struct tg_proxy_parser *proxy = tg_calloc(1, sizeof *proxy);
+    if (proxy == NULL)
+        return TG_ERR_NOMEM;
+    conn->intake.proxy = proxy;
+    conn->proxy_awaited = true;
+    if (tg_stream_has_tls(conn->stream))
         tg_stream_hold_tls(conn->stream); /* the PROXY header stands before it */
-    return conn->proxy == NULL ? TG_ERR_NOMEM : TG_ERR_OK;
+    return TG_ERR_OK;
+}
+
+void tg__client_forget_proxy(struct tg_conn *conn)
+{
+    if (!conn->proxy_awaited)
+        return;
+    tg_free(conn->intake.proxy);
+    conn->intake.proxy = NULL;
+    conn->proxy_awaited = false;
 }
 
 void tg__client_end(struct tg_conn *conn)
 {
     struct tg_admission *admission = tg__options(conn)->admission;
 
-    tg_free(conn->proxy);
+    tg__client_forget_proxy(conn);
     if (admission == NULL)
         return;
     if (conn->admitted)
@@ -158,17 +171,16 @@ bool tg__client_admit(struct tg_conn *conn)
 
 bool tg__client_read_proxy(struct tg_conn *conn, const uint8_t **data, size_t *len)
 {
-    struct tg_proxy_parser *proxy = conn->proxy;
+    struct tg_proxy_parser *proxy = conn->intake.proxy;
     size_t consumed = 0;
 
-    if (proxy == NULL)
+    if (!conn->proxy_awaited)
         return true;
     enum tg_proxy_status status = tg_proxy_feed(proxy, *data, *len, &consumed);
     *data += consumed;
     *len -= consumed;
     if (status == TG_PROXY_MORE)
         return false;
-    conn->proxy = NULL;
     if (tg_stream_has_tls(conn->stream)) {
         tg_stream_release_tls(conn->stream, *len);
         *len = 0;
@@ -179,7 +191,7 @@ bool tg__client_read_proxy(struct tg_conn *conn, const uint8_t **data, size_t *l
         conn->client = proxy->source;
         conn->via_proxy = is_trusted(conn->hub, &conn->client);
     }
-    tg_free(proxy);
+    tg__client_forget_proxy(conn);
     if (status == TG_PROXY_BAD) {
         refuse_proxy(conn, why, "bad PROXY header");
         return false;
@@ -187,20 +199,21 @@ bool tg__client_read_proxy(struct tg_conn *conn, const uint8_t **data, size_t *l
     return conn->via_proxy || tg__client_admit(conn);
 }
 
-bool tg__client_from_head(struct tg_conn *conn)
+bool tg__client_from_head(struct tg_conn *conn, bool *secure)
 {
     const struct tg_hub_options *options = tg__options(conn);
     struct tg_forwarded forwarded;
     const char *why = "";
 
+    *secure = false;
     if (!conn->via_proxy)
         return true;
-    if (tg_forwarded_resolve(conn->http, &conn->client, options->trusted_proxies,
+    if (tg_forwarded_resolve(tg__http(conn), &conn->client, options->trusted_proxies,
                              options->trusted_proxy_count, &forwarded, &why) != TG_ERR_OK) {
         refuse_proxy(conn, why, "bad forwarding headers");
         return false;
     }
     conn->client = forwarded.client;
-    conn->secure = forwarded.secure;
+    *secure = forwarded.secure;
     return true;
 }

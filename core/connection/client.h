@@ -18,13 +18,16 @@ TG_MUST bool tg__client_enter(struct tg_hub *hub, const struct tg_address *peer,
 void tg__client_abandon(struct tg_hub *hub, const struct tg_address *peer);
 /* On a fresh connection whose peer has entered. */
 TG_MUST enum tg_err tg__client_begin(struct tg_conn *conn, const struct tg_address *peer);
+/* No PROXY header is awaited (any more). */
+void tg__client_forget_proxy(struct tg_conn *conn);
 /* When the connection is over. */
 void tg__client_end(struct tg_conn *conn);
 
 /* Takes the PROXY header off the front. False: it is not complete, or the connection has been refused. */
 TG_MUST bool tg__client_read_proxy(struct tg_conn *conn, const uint8_t **data, size_t *len);
-/* The head is in: the client as far as it can be known. False: refused. */
-TG_MUST bool tg__client_from_head(struct tg_conn *conn);
+/* The head is in: the client as far as it can be known. False: refused. *secure: a proxy says that the client
+ * spoke TLS to it. */
+TG_MUST bool tg__client_from_head(struct tg_conn *conn, bool *secure);
 /* The last word, before anything is asked of the policy. False: refused. */
 TG_MUST bool tg__client_admit(struct tg_conn *conn);
 

@@ -16,6 +16,7 @@
 #define PONG_ROOM 4096
 
 struct tg_congestion {
+    struct tg_attachment attachment;
     struct tg_conn *conn;   /* borrowed: it owns this */
     struct tg_list waiters; /* tg_drain_waiter.node; borrowed */
     struct tg_timer timer;
@@ -26,9 +27,16 @@ struct tg_congestion {
     uint8_t ping[TG_WS_CONTROL_MAX];
 };
 
-static struct tg_congestion *congestion_of(struct tg_conn *conn)
+/* NULL: the client keeps up. */
+static struct tg_congestion *congestion_of(const struct tg_conn *conn)
 {
-    struct tg_congestion *congestion = conn->congestion;
+    return (struct tg_congestion *)(void *)tg__attached(conn, TG_ATTACHED_CONGESTION);
+}
+
+/* Made when there is none; NULL when memory is out. */
+static struct tg_congestion *open_congestion(struct tg_conn *conn)
+{
+    struct tg_congestion *congestion = congestion_of(conn);
     if (congestion != NULL)
         return congestion;
     congestion = tg_calloc(1, sizeof *congestion);
@@ -37,7 +45,7 @@ static struct tg_congestion *congestion_of(struct tg_conn *conn)
     congestion->conn = conn;
     congestion->handed = tg_stream_unwritten(conn->stream);
     tg_list_init(&congestion->waiters);
-    conn->congestion = congestion;
+    tg__attach(conn, TG_ATTACHED_CONGESTION, &congestion->attachment);
     return congestion;
 }
 
@@ -68,7 +76,11 @@ enum tg_err tg_conn_wait_drained(struct tg_conn *conn, struct tg_drain_waiter *w
 {
     if (!tg_conn_is_open(conn))
         return TG_ERR_CLOSED;
-    struct tg_congestion *congestion = congestion_of(conn);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    if (outbox == NULL)
+        return TG_ERR_NOMEM;
+    tg__flush_later(outbox); /* which looks after the waiters */
+    struct tg_congestion *congestion = open_congestion(conn);
     if (congestion == NULL)
         return TG_ERR_NOMEM;
     if (!tg_timer_running(&congestion->timer)) {
@@ -79,7 +91,6 @@ enum tg_err tg_conn_wait_drained(struct tg_conn *conn, struct tg_drain_waiter *w
             return err;
     }
     tg_list_push(&congestion->waiters, &waiter->node);
-    tg__flush_later(conn);
     return TG_ERR_OK;
 }
 
@@ -90,13 +101,14 @@ void tg_conn_stop_waiting(struct tg_drain_waiter *waiter)
 
 void tg__congestion_handed(struct tg_conn *conn, size_t bytes)
 {
-    if (conn->congestion != NULL)
-        conn->congestion->handed += bytes;
+    struct tg_congestion *congestion = congestion_of(conn);
+    if (congestion != NULL)
+        congestion->handed += bytes;
 }
 
 void tg__congestion_keep_ping(struct tg_conn *conn, const void *data, size_t len)
 {
-    struct tg_congestion *congestion = congestion_of(conn);
+    struct tg_congestion *congestion = open_congestion(conn);
     if (congestion == NULL)
         return; /* one pong less: the peer will ask again */
     congestion->ping_waits = true;
@@ -122,10 +134,9 @@ static void wake_all(struct tg_congestion *congestion, bool open)
     }
 }
 
-static void release(struct tg_conn *conn, bool open)
+static void release(struct tg_conn *conn, struct tg_congestion *congestion, bool open)
 {
-    struct tg_congestion *congestion = conn->congestion;
-    conn->congestion = NULL;
+    (void)tg__detach(conn, TG_ATTACHED_CONGESTION);
     tg_timer_stop(conn->hub->timers, &congestion->timer);
     if (congestion->ping_waits && open)
         tg__send_control(conn, TG_WS_PONG, congestion->ping, congestion->ping_len);
@@ -135,24 +146,30 @@ static void release(struct tg_conn *conn, bool open)
 
 void tg__congestion_look(struct tg_conn *conn)
 {
-    const struct tg_congestion *congestion = conn->congestion;
+    struct tg_congestion *congestion = congestion_of(conn);
     if (congestion == NULL || !tg_conn_is_open(conn))
         return;
     size_t queued = tg__outbox_bytes(conn);
     if (queued <= PONG_ROOM ||
         (!congestion->ping_waits && queued <= tg__options(conn)->outbox_bytes / 4))
-        release(conn, true);
+        release(conn, congestion, true);
     else if (queued <= tg__options(conn)->outbox_bytes / 4)
-        wake_all(conn->congestion, true);
+        wake_all(congestion, true);
 }
 
 void tg__congestion_end(struct tg_conn *conn)
 {
-    if (conn->congestion != NULL)
-        release(conn, false);
+    struct tg_congestion *congestion = congestion_of(conn);
+    if (congestion != NULL)
+        release(conn, congestion, false);
 }
 
 /* --- sends put off ------------------------------------------------------------------------------- */
+
+static struct tg_deferred_send *deferred_of(const struct tg_conn *conn)
+{
+    return (struct tg_deferred_send *)(void *)tg__attached(conn, TG_ATTACHED_DEFERRED);
+}
 
 bool tg_conn_is_writing(const struct tg_conn *conn)
 {
@@ -161,21 +178,27 @@ bool tg_conn_is_writing(const struct tg_conn *conn)
 
 void tg_conn_defer_send(struct tg_conn *conn, struct tg_deferred_send *deferred)
 {
-    if (conn->deferred != deferred)
-        tg_conn_send_deferred(conn);
-    conn->deferred = deferred;
+    if (deferred_of(conn) == deferred)
+        return;
+    tg_conn_send_deferred(conn);
+    if (!tg_conn_is_open(
+            conn)) /* what was just sent was too much, and nobody would cancel this any more */
+        return;
+    (void)tg__detach(conn, TG_ATTACHED_DEFERRED); /* deferred by what was just sent */
+    tg__attach(conn, TG_ATTACHED_DEFERRED, &deferred->attachment);
 }
 
 void tg_conn_send_deferred(struct tg_conn *conn)
 {
-    struct tg_deferred_send *deferred = conn->deferred;
-    conn->deferred = NULL;
-    if (deferred != NULL)
-        deferred->send(deferred);
+    struct tg_deferred_send *deferred = deferred_of(conn);
+    if (deferred == NULL)
+        return;
+    (void)tg__detach(conn, TG_ATTACHED_DEFERRED);
+    deferred->send(deferred);
 }
 
 void tg_conn_cancel_deferred(struct tg_conn *conn, struct tg_deferred_send *deferred)
 {
-    if (conn->deferred == deferred)
-        conn->deferred = NULL;
+    if (deferred_of(conn) == deferred)
+        (void)tg__detach(conn, TG_ATTACHED_DEFERRED);
 }

@@ -64,17 +64,15 @@ static void init_fields(struct tg_conn *conn, struct tg_hub *hub, struct tg_stre
     conn->hub = hub;
     conn->stream = stream;
     conn->asking = TG_ASKING_NONE;
-    conn->next_seq = 1;
     conn->last_read_ms = (uint32_t)tg_timers_now_ms(hub->timers);
-    tg_list_init(&conn->flush_node);
-    tg_list_init(&conn->run_list);
 }
 
 enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
                             const struct tg_address *peer)
 {
     enum tg_err err;
-    struct tg_conn *conn = tg_calloc(1, sizeof *conn);
+    size_t buckets = tg_rate_limits(&hub->options.message_rate) ? 1 : 0;
+    struct tg_conn *conn = tg_calloc(1, sizeof *conn + buckets * sizeof conn->message_bucket[0]);
     if (conn == NULL)
         return TG_ERR_NOMEM;
     init_fields(conn, hub, stream);
@@ -82,7 +80,7 @@ enum tg_err tg__conn_create(struct tg_hub *hub, struct tg_stream *stream,
     err = tg__client_begin(conn, peer);
     if (err != TG_ERR_OK)
         goto err_free;
-    err = tg_registry_add(&hub->registry, &conn->id, conn, hub->metrics);
+    err = tg_registry_add(&hub->registry, conn, hub->metrics);
     if (err != TG_ERR_OK)
         goto err_free;
     err = tg_timer_start(hub->timers, &conn->phase_timer, hub->options.handshake_timeout_ms,
@@ -102,24 +100,26 @@ err_timer:
 err_unregister:
     tg_registry_remove(&hub->registry, &conn->id);
 err_free:
-    tg_free(conn->proxy);
+    tg__client_forget_proxy(conn);
     tg_free(conn);
     return err;
 }
 
 static void free_memory(struct tg_conn *conn)
 {
+    static const enum tg_attachment_kind kinds[] = {TG_ATTACHED_RUNS, TG_ATTACHED_EXPIRY,
+                                                    TG_ATTACHED_DEGRADED, TG_ATTACHED_MIDWAY,
+                                                    TG_ATTACHED_END};
     tg__parser_return(conn);
-    tg_ws_destroy(conn->ws);
+    tg_ws_destroy(tg__ws(conn));
     tg_free(conn->request);
     tg_free(conn->facts);
-    tg_free(conn->expiry);
-    tg_free(conn->degraded);
-    tg_free(conn->end);
     tg__version_release(conn);
-    tg_inbox_fini(&conn->inbox);
-    tg_buffer_fini(&conn->outbox);
+    tg__inbox_drop(conn);
+    tg__outbox_drop(conn);
     tg__drop_question(conn);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        tg__free_attached(conn, kinds[i]);
     tg_free(conn);
 }
 
@@ -128,13 +128,12 @@ void tg__conn_maybe_free(struct tg_conn *conn)
     struct tg_hub *hub = conn->hub;
     if (conn->stream != NULL || conn->asking != TG_ASKING_NONE || conn->receiving)
         return;
-    assert(tg_state_is_final(tg_conn_state(conn)) && conn->runs == 0 && !conn->closed_owed);
+    assert(tg_state_is_final(tg_conn_state(conn)) && tg_conn_runs(conn) == 0 && !conn->closed_owed);
     if (hub->upper.conn_over != NULL)
         hub->upper.conn_over(hub->upper.host, conn);
     tg_timer_stop(hub->timers, &conn->phase_timer);
     tg_timer_stop(hub->timers, &conn->keepalive_timer);
     tg__stop_expiry(conn);
-    tg_list_remove(&conn->flush_node);
     tg__client_end(conn);
     tg_registry_remove(&hub->registry, &conn->id);
     tg_lifecycle_fini(&conn->lifecycle, hub->metrics);
@@ -204,12 +203,15 @@ uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn)
 
 double tg_conn_expires_at(const struct tg_conn *conn)
 {
-    return conn->expiry == NULL ? 0 : conn->expiry->at;
+    const struct tg_expiry *expiry = tg__expiry(conn);
+    return expiry == NULL ? 0 : expiry->at;
 }
 
-const char *tg_conn_remote(const struct tg_conn *conn)
+void tg_conn_remote(const struct tg_conn *conn, char out[TG_ADDRESS_SIZE])
 {
-    return conn->request == NULL ? "" : tg_request_remote(conn->request);
+    out[0] = '\0';
+    if (conn->request != NULL) /* final: a trusted proxy has been heard */
+        tg_address_format(&conn->client, out);
 }
 
 bool tg_conn_is_open(const struct tg_conn *conn)
@@ -219,14 +221,16 @@ bool tg_conn_is_open(const struct tg_conn *conn)
 
 struct tg_conn_stats tg_conn_stats(const struct tg_conn *conn)
 {
+    const struct tg_inbox *inbox = tg__inbox(conn);
+    const struct tg_degraded *degraded = tg__degraded(conn);
     return (struct tg_conn_stats){
-        .inbox_messages = tg_inbox_count(&conn->inbox),
-        .inbox_bytes = tg_inbox_bytes(&conn->inbox) + tg_inbox_unread(&conn->inbox),
+        .inbox_messages = inbox == NULL ? 0 : inbox->count,
+        .inbox_bytes = inbox == NULL ? 0 : inbox->bytes + inbox->unread.len,
         .outbox_bytes = tg__outbox_bytes(conn),
-        .runs = conn->runs,
+        .runs = tg_conn_runs(conn),
         .messages_in = conn->messages_in,
         .messages_out = conn->messages_out,
-        .degraded_reason = conn->degraded == NULL ? NULL : conn->degraded->reason,
+        .degraded_reason = degraded == NULL ? NULL : degraded->reason,
     };
 }
 
@@ -248,43 +252,4 @@ enum tg_err tg_conn_store_session(struct tg_conn *conn, const void *data, size_t
         return TG_ERR_NOMEM;
     conn->session_revision++;
     return TG_ERR_OK;
-}
-
-struct tg_list *tg_conn_run_list(struct tg_conn *conn)
-{
-    return &conn->run_list;
-}
-
-size_t tg_conn_runs(const struct tg_conn *conn)
-{
-    return conn->runs;
-}
-
-void tg_conn_run_started(struct tg_conn *conn)
-{
-    conn->runs++;
-    if (tg_conn_state(conn) != TG_PROCESSING)
-        if (tg__move(conn, TG_PROCESSING, "run started") != TG_ERR_OK)
-            tg_conn_fail(conn, 1011, "illegal transition", "internal error");
-}
-
-void tg_conn_run_ended(struct tg_conn *conn)
-{
-    assert(conn->runs > 0);
-    conn->runs--;
-    conn->last_message_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
-    if (conn->runs > 0 || conn->ending || tg_conn_state(conn) != TG_PROCESSING)
-        return;
-    bool missing = conn->degraded != NULL;
-    enum tg_state to = missing ? TG_DEGRADED : TG_PROCESSING_READY;
-    if (tg__move(conn, to, "last run ended") != TG_ERR_OK)
-        return;
-    if (missing) {
-        tg__tell_degraded(conn);
-        tg__resume_retry(conn);
-    } else {
-        tg__arm_idle(conn);
-    }
-    if (conn->hub->draining)
-        tg__drain(conn);
 }

@@ -11,9 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/address.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "connection/attachment.h"
 #include "connection/hooks.h"
 #include "connection/hub.h"
 #include "connection/id.h"
@@ -36,7 +38,8 @@ const struct tg_request *tg_conn_request(
     const struct tg_conn *conn);                              /* NULL before the head is in */
 uint64_t tg_conn_connected_at_ms(const struct tg_conn *conn); /* wall clock */
 double tg_conn_expires_at(const struct tg_conn *conn);        /* unix seconds; 0: never */
-const char *tg_conn_remote(const struct tg_conn *conn);       /* "" before the head is in */
+/* The client's address and port; "" before the head is in. */
+void tg_conn_remote(const struct tg_conn *conn, char out[TG_ADDRESS_SIZE]);
 bool tg_conn_is_open(const struct tg_conn *conn); /* accepted … reconnecting: sends are possible */
 
 /* Short text of the policy version that served it last; "" before the first hook. */
@@ -78,8 +81,10 @@ void tg_conn_stop_waiting(struct tg_drain_waiter *waiter);
 
 /* Something that is written out only when the socket takes more, or before anything else is sent on the
  * connection, so that what piles up meanwhile can be joined. At most one a connection; borrowed until
- * `send` has run or it is cancelled. */
+ * `send` has run or it is cancelled, and not at all when one that was deferred before, which is sent then,
+ * ends the connection. */
 struct tg_deferred_send {
+    struct tg_attachment attachment; /* the connection's */
     void (*send)(struct tg_deferred_send *deferred);
 };
 bool tg_conn_is_writing(const struct tg_conn *conn); /* the socket does not take more right now */
@@ -94,7 +99,7 @@ TG_MUST enum tg_err tg_conn_degrade(struct tg_conn *conn, const char *why);
 /* {"type":"error",…}; id is JSON or NULL. */
 void tg_conn_send_error(struct tg_conn *conn, const char *code, const char *message, const char *id,
                         size_t id_len);
-/* The next number for an agent event (from 1, no gaps); take it only for an event that is sent. */
+/* The next number for an event of a run on its list (from 1, no gaps); take it only for one that is sent. */
 uint64_t tg_conn_next_seq(struct tg_conn *conn);
 
 /* --- ending -------------------------------------------------------------------------------------- */
@@ -114,7 +119,8 @@ void tg_conn_tampered(struct tg_conn *conn, const char *field, const char *actua
                       const char *offered);
 
 /* --- runs (agent/ keeps its own list; the connection only counts, to know processing from ready) ---- */
-struct tg_list *tg_conn_run_list(struct tg_conn *conn); /* head for agent/; initialised */
+/* Head for agent/, made when it is first asked for, which is before the first run starts; NULL: memory is out. */
+struct tg_list *tg_conn_run_list(struct tg_conn *conn);
 void tg_conn_run_started(struct tg_conn *conn); /* processing_ready|idle|degraded -> processing */
 void tg_conn_run_ended(
     struct tg_conn *conn); /* the last one: back to processing_ready or degraded */

@@ -1,4 +1,4 @@
-/* connection_internal.h - the struct of a connection, shared by the files of this folder only.
+/* connection_internal.h - what the files of this folder share about a connection (its struct is in conn.h).
  *
  * One file an aspect of the same object:
  *   connection.c  birth, death, reading its fields     handshake.c  HTTP head to 101, or a refusal
@@ -8,154 +8,15 @@
  *   deadlines.c   timers                                ending.c     closing, failing, the last hook
  *   congestion.c  a client that reads too slowly        secure.c     what it has to do with TLS
  *   leaving.c     messages before the peer's good-bye   tampering.c  scripts that write what is ours
- *   asking.c      hooks and their answers               lending.c    parser and decoder, for a while
- *   versions.c    policy versions, each text once
+ *   asking.c      hooks and their answers               lending.c    parser, decoder, outbox, for a while
+ *   versions.c    policy versions, each text once       waiting.c    messages whose turn has not come
+ *   attachment.c  what it has only now and then        running.c    that runs of agents are under way
+ *   degraded.c    that a service is missing
  */
 #ifndef TG_CONNECTION_CONNECTION_INTERNAL_H
 #define TG_CONNECTION_CONNECTION_INTERNAL_H
 
-#include "base/address.h"
-#include "base/buffer.h"
-#include "base/list.h"
-#include "base/log_gate.h"
-#include "connection/connection.h"
-#include "connection/facts.h"
-#include "connection/hub.h"
-#include "connection/inbox.h"
-#include "connection/registry.h"
-#include "net/stream.h"
-#include "net/timer.h"
-#include "proto/http.h"
-#include "proto/proxy_header.h"
-#include "proto/websocket.h"
-
-/* Answers that wait for each other at most, so that each has a room that was used just now. */
-#define TG_SPARE_ROOMS 16
-
-struct tg_hub {
-    struct tg_hub_options options;
-    struct tg_conn_upper upper;
-    struct tg_net *net;         /* borrowed */
-    struct tg_timers *timers;   /* borrowed */
-    struct tg_metrics *metrics; /* borrowed */
-    struct tg_conn_id_source ids;
-    struct tg_registry registry;
-    struct tg_list to_flush;    /* tg_conn.flush_node */
-    struct tg_list visitors;    /* turn_away.c's */
-    struct tg_list versions;    /* versions.c's */
-    struct tg_ws *spare_ws;     /* owned; NULL: lent, or there is none yet (lending.c) */
-    struct tg_http *spare_http; /* the same */
-    struct tg_buffer spare_rooms[TG_SPARE_ROOMS]; /* empty, with memory: for outboxes (lending.c) */
-    size_t spare_room_count;
-    size_t visitor_count;
-    struct tg_log_gate turned_away_gate, refused_gate, tls_gate;
-    uint64_t answers_wait_since; /* tick; with answers_wait > 0 */
-    unsigned answers_wait;       /* reads whose answers tg__flush_after_read holds back */
-    bool draining;
-};
-
-/* The hook whose answer is awaited, or none. */
-#define TG_ASKING_NONE TG_HOOKS
-
-/* The message that a hook is asked about. */
-struct tg_question {
-    const char *data; /* NULL: there is none */
-    size_t len;
-    char kept[]; /* `data` is here, when the hook has suspended */
-};
-
-/* What `prepare` found missing. */
-struct tg_degraded {
-    uint64_t retry_delay_ms; /* the last one; 0: there was none */
-    char reason[];
-};
-
-/* What is known of its end, from the first sign of it on. */
-struct tg_end {
-    size_t unwritten_before; /* what the peer had not taken when the close deadline was last set */
-    char reason[];
-};
-
-/* Of an identity that ends. */
-struct tg_expiry {
-    struct tg_conn *conn;  /* borrowed: it owns this */
-    struct tg_timer timer; /* auth_expiring due, or expiry */
-    double at;             /* unix seconds */
-    bool noticed;
-};
-
-/* There is one for every idle client, for hours: what is needed only now and then is behind a pointer, and
- * small things stand together. */
-struct tg_conn {
-    struct tg_conn_id id;
-    struct tg_hub *hub;       /* borrowed; outlives its connections */
-    struct tg_stream *stream; /* owned until its on_closed; NULL after */
-    struct tg_lifecycle lifecycle;
-
-    struct tg_address client; /* the peer, or who is behind it; final once admitted */
-    uint32_t runs;
-    uint32_t session_revision;
-    uint32_t last_read_ms; /* low bits, as of all times here: read with tg__since */
-    uint32_t last_message_ms;
-    uint32_t midway_since_ms; /* low bits of when deadlines.c first saw the message under way */
-    uint32_t midway_after;    /* low bits of messages_in then */
-    uint16_t close_code;
-    uint8_t closing_from; /* enum tg_state before closing */
-    uint8_t stuck_in;     /* 1 + the setup state whose deadline passed; 0: none did */
-
-    struct tg_proxy_parser *proxy; /* owned; while a PROXY header is awaited */
-    struct tg_http *http;          /* owned; while its head arrives (lending.c) */
-    struct tg_ws *ws;              /* owned; NULL at rest (lending.c) */
-    struct tg_request *request;    /* owned; from the complete head on */
-    struct tg_version *version;    /* counted there (versions.c); NULL: no hook was asked yet */
-    struct tg_facts *facts;        /* owned; NULL before authentication; user_id never changes */
-
-    /* handshake, auth and setup deadline; idle or retry; close deadline */
-    struct tg_timer phase_timer;
-    /* ping due, or pong deadline; how long it may be leaving */
-    struct tg_timer keepalive_timer;
-    struct tg_expiry *expiry; /* owned; NULL: the identity has no end */
-
-    struct tg_inbox inbox;
-    struct tg_buffer outbox;
-    struct tg_list flush_node;         /* on hub->to_flush while the outbox waits */
-    struct tg_congestion *congestion;  /* owned; NULL while the client keeps up */
-    struct tg_deferred_send *deferred; /* borrowed from agent/; NULL: none */
-
-    struct tg_question *question; /* asking.c's, for the time of an answer; NULL: none is awaited */
-
-    struct tg_degraded *degraded; /* owned; NULL: nothing is missing */
-    struct tg_end *end;           /* owned; NULL: none is near, or memory is out */
-    struct tg_list run_list;      /* agent/'s */
-    uint64_t next_seq;
-    uint64_t messages_in, messages_out;
-    uint64_t messages_full_at_ns; /* the bucket of message_rate */
-
-    uint8_t asking; /* enum tg_hook; TG_ASKING_NONE: no hook under way */
-
-    /* Orthogonal facts, none of them a state of its own. */
-    bool upgraded : 1;           /* 101 is written */
-    bool question_kept : 1;      /* `question` is owned */
-    bool closed_owed : 1;        /* authenticate was asked, so `closed` must be, once */
-    bool wants_auth_message : 1; /* authenticate said need_message */
-    bool paused : 1;             /* reading stopped because the inbox is full or a 101 is pending */
-    bool receiving : 1;          /* inside tg_ws_feed or the pump: do not enter again */
-    bool awaiting_pong : 1;      /* the keepalive timer is the pong deadline */
-    bool peer_close_seen : 1;
-    bool degraded_untold : 1; /* since it was ready; the client is told when it is degraded */
-    bool midway : 1;          /* a message was under way when deadlines.c last looked */
-    bool broken : 1;          /* what the peer sends cannot be understood any more */
-    bool leaving : 1;         /* the peer has said good-bye behind messages that still wait */
-    bool gone : 1;            /* it is leaving and the stream is lost: nothing can be sent */
-    bool ending : 1;          /* a close has begun: later ones change nothing */
-    bool peer_ended : 1;      /* it sent FIN, or is lost; close once all is written */
-    bool ends_failed : 1;     /* closing ends in failed, not closed */
-    bool clean : 1;           /* both close frames were exchanged */
-    bool fin_wanted : 1;      /* shut down once the outbox is written */
-    bool via_proxy : 1; /* `client` is a trusted proxy so far: what it says of others is believed */
-    bool admitted : 1;  /* `client` counts against the limits by address */
-    bool secure : 1;    /* a proxy says that the client spoke TLS to it */
-};
+#include "connection/conn.h"
 
 static inline struct tg_metrics *tg__metrics(const struct tg_conn *conn)
 {
@@ -174,7 +35,28 @@ static inline uint32_t tg__since(const struct tg_conn *conn, uint32_t then_ms)
 }
 static inline const char *tg__close_reason(const struct tg_conn *conn)
 {
-    return conn->end == NULL ? "" : conn->end->reason;
+    const struct tg_end *end = tg__end(conn);
+    return end == NULL ? "" : end->reason;
+}
+/* NULL: the head is not being read. */
+static inline struct tg_http *tg__http(const struct tg_conn *conn)
+{
+    return conn->upgraded || conn->proxy_awaited ? NULL : conn->intake.http;
+}
+/* NULL: none is lent, or it is no WebSocket yet. */
+static inline struct tg_ws *tg__ws(const struct tg_conn *conn)
+{
+    return conn->upgraded ? conn->intake.ws : NULL;
+}
+static inline size_t tg__inbox_count(const struct tg_conn *conn)
+{
+    const struct tg_inbox *inbox = tg__inbox(conn);
+    return inbox == NULL ? 0 : inbox->count;
+}
+static inline size_t tg__inbox_unread(const struct tg_conn *conn)
+{
+    const struct tg_inbox *inbox = tg__inbox(conn);
+    return inbox == NULL ? 0 : inbox->unread.len;
 }
 static inline const struct tg_hub_options *tg__options(const struct tg_conn *conn)
 {
@@ -190,6 +72,7 @@ void tg__conn_maybe_free(struct tg_conn *conn);
 
 /* versions.c */
 void tg__version_release(struct tg_conn *conn);
+void tg__versions_fini(struct tg_hub *hub);
 
 /* asking.c */
 /* The policy speaks a protocol of its own: the core sends no JSON. */
@@ -199,7 +82,12 @@ void tg__ask(struct tg_conn *conn, enum tg_hook hook, const struct tg_hook_input
 /* Forgets the hook under way; no answer comes any more. */
 void tg__stop_asking(struct tg_conn *conn);
 bool tg__hook_defined(const struct tg_conn *conn, enum tg_hook hook);
-void tg__drop_question(struct tg_conn *conn);
+void tg__question_free(struct tg_conn *conn); /* there is one */
+static inline void tg__drop_question(struct tg_conn *conn)
+{
+    if (tg__is_attached(conn, TG_ATTACHED_QUESTION))
+        tg__question_free(conn);
+}
 
 /* handshake.c */
 void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len);
@@ -212,8 +100,8 @@ void tg__handshake_refuse(struct tg_conn *conn, int status, const char *why, con
 void tg__setup_start(struct tg_conn *conn);
 /* Finds the client's `authenticate` message in the inbox and asks with it; false: none is there yet. */
 bool tg__setup_take_auth_message(struct tg_conn *conn);
-/* It is degraded now: tells the client, if it does not know yet. */
-void tg__tell_degraded(struct tg_conn *conn);
+/* Tells the client that setup is done: connection_ready, with the reason if it is degraded. */
+void tg__send_ready(struct tg_conn *conn);
 void tg__authenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result);
 void tg__reauthenticate_answered(struct tg_conn *conn, const struct tg_hook_result *result);
 void tg__context_answered(struct tg_conn *conn, const struct tg_hook_result *result);
@@ -223,21 +111,45 @@ void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *res
 void tg__refused_by_hook(struct tg_conn *conn, const char *what, int deny_code,
                          const struct tg_hook_result *result);
 
+/* degraded.c */
+void tg__become_degraded(struct tg_conn *conn, const char *why); /* NULL: `prepare` did not say */
+/* It is degraded now: tells the client, if it does not know yet. */
+void tg__tell_degraded(struct tg_conn *conn);
+
 /* receive.c */
 void tg__receive(struct tg_conn *conn, uint8_t *data, size_t len);
 /* Goes on with whatever can go on: queued messages, paused bytes, reading. */
 void tg__pump(struct tg_conn *conn);
 extern const struct tg_ws_callbacks tg__ws_callbacks;
 
+/* waiting.c: the inbox, see inbox.h for each */
+TG_MUST enum tg_err tg__inbox_push(struct tg_conn *conn, enum tg_ws_opcode kind, const void *data,
+                                   size_t len);
+struct tg_inbox_message *tg__inbox_pop(struct tg_conn *conn);
+void tg__inbox_take(struct tg_conn *conn, struct tg_inbox_message *message);
+TG_MUST enum tg_err tg__inbox_keep_unread(struct tg_conn *conn, const void *data, size_t len);
+struct tg_buffer tg__inbox_take_unread(struct tg_conn *conn);
+void tg__inbox_drop_messages(struct tg_conn *conn);
+void tg__inbox_drop(struct tg_conn *conn); /* and the bytes behind them */
+
 /* lending.c; the connection's own from here on, or NULL when memory is out */
 TG_MUST struct tg_http *tg__parser(struct tg_conn *conn);
 void tg__parser_return(struct tg_conn *conn);
 TG_MUST struct tg_ws *tg__decoder(struct tg_conn *conn);
+/* One that is not the connection's yet: it reads no head any more when it takes it as its intake. */
+TG_MUST struct tg_ws *tg__decoder_borrow(struct tg_conn *conn);
 /* Gives it back if it is at rest; not from inside tg_ws_feed. */
 void tg__decoder_return(struct tg_conn *conn);
-/* Memory for what is to be sent, if some is to be had; it may go back when the outbox is empty. */
-void tg__outbox_room(struct tg_conn *conn);
-void tg__outbox_room_return(struct tg_conn *conn);
+TG_MUST struct tg_outbox *tg__outbox_lend(struct tg_conn *conn); /* to one that has none */
+TG_MUST static inline struct tg_outbox *tg__outbox(struct tg_conn *conn)
+{
+    return conn->outbox == NULL ? tg__outbox_lend(conn) : conn->outbox;
+}
+/* Gives it back if nothing is in it and no flush is due. */
+void tg__outbox_return(struct tg_conn *conn);
+/* What it holds is not sent. */
+void tg__outbox_drop(struct tg_conn *conn);
+void tg__outboxes_fini(struct tg_hub *hub); /* when all are back */
 
 /* dispatch.c */
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len);
@@ -245,12 +157,22 @@ void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *resul
 
 /* outbox.c */
 void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void *data, size_t len);
-void tg__flush_later(struct tg_conn *conn);
+/* At the end of the loop iteration. */
+static inline void tg__flush_later(struct tg_outbox *outbox)
+{
+    if (tg_list_empty(&outbox->flush_node))
+        tg_list_push(&outbox->conn->hub->to_flush, &outbox->flush_node);
+}
+void tg__flush_now(struct tg_conn *conn); /* if tg__flush_later has put it off */
 /* What tg__flush_later put off, if anything: now, or together with what others are answered. */
 void tg__flush_after_read(struct tg_conn *conn);
 void tg__slow_client(struct tg_conn *conn); /* counts it and ends it with 1008 */
 void tg__flush(struct tg_conn *conn);
-size_t tg__outbox_bytes(const struct tg_conn *conn);
+static inline size_t tg__outbox_bytes(const struct tg_conn *conn)
+{
+    size_t unwritten = conn->stream == NULL ? 0 : tg_stream_unwritten(conn->stream);
+    return (conn->outbox == NULL ? 0 : conn->outbox->bytes.len) + unwritten;
+}
 /* Sends the JSON in `body` unless the policy is plain; frees it. Empty: it could not be written, which
  * ends the connection. */
 void tg__send_json(struct tg_conn *conn, struct tg_buffer *body);

@@ -45,7 +45,8 @@ void tg__on_setup_deadline(struct tg_timer *timer)
     enum tg_state state = tg_conn_state(conn);
     char id[TG_CONN_ID_SIZE];
     tg_conn_id_format(&conn->id, id);
-    conn->stuck_in = (uint8_t)(state + 1);
+    conn->stuck = true;
+    conn->closing_from = (unsigned)state & 0xf; /* where it ends from in any case */
     tg_counter_add(&tg__metrics(conn)->stuck[state], 1);
     tg_counter_add(&tg__metrics(conn)->stuck_now[state], 1);
     tg_log(TG_LOG_WARN, "conn.stuck", tg_log_str("id", id),
@@ -107,12 +108,13 @@ static void on_retry_due(struct tg_timer *timer)
 void tg__arm_retry(struct tg_conn *conn)
 {
     const struct tg_hub_options *options = tg__options(conn);
-    uint64_t delay = conn->degraded->retry_delay_ms * 2;
+    struct tg_degraded *degraded = tg__degraded(conn);
+    uint64_t delay = degraded->retry_delay_ms * 2;
     if (delay < options->prepare_retry_ms)
         delay = options->prepare_retry_ms;
     if (delay > options->prepare_retry_max_ms)
         delay = options->prepare_retry_max_ms;
-    conn->degraded->retry_delay_ms = delay;
+    degraded->retry_delay_ms = delay;
     arm_while_open(conn, &conn->phase_timer, delay, on_retry_due);
 }
 
@@ -122,24 +124,49 @@ void tg__resume_retry(struct tg_conn *conn)
         arm_while_open(conn, &conn->phase_timer, 0, on_retry_due);
 }
 
+/* Of a message that was under way when it was last looked for. */
+struct midway {
+    struct tg_attachment attachment;
+    uint64_t since_ms; /* when it was first seen */
+    uint64_t after;    /* messages_in then */
+};
+
+/* Made when there is none; NULL when memory is out. */
+static struct midway *midway_of(struct tg_conn *conn, uint64_t now)
+{
+    struct midway *midway = (struct midway *)(void *)tg__attached(conn, TG_ATTACHED_MIDWAY);
+    if (midway != NULL)
+        return midway;
+    midway = tg_alloc(sizeof *midway);
+    if (midway == NULL)
+        return NULL;
+    midway->since_ms = now;
+    midway->after = conn->messages_in;
+    tg__attach(conn, TG_ATTACHED_MIDWAY, &midway->attachment);
+    return midway;
+}
+
 /* A message that has begun and does not end holds memory, and pongs keep its connection alive. It is looked
  * for when this timer fires anyway, so that messages which do arrive pay nothing for it. Returns how long the
  * one under way may still take; 0: no longer. */
 static uint64_t message_may_take(struct tg_conn *conn, uint64_t now)
 {
     uint64_t limit = tg__options(conn)->message_timeout_ms;
-    bool midway = conn->ws != NULL && tg_ws_is_midway(conn->ws);
+    struct tg_ws *ws = tg__ws(conn);
     /* While we do not read, it cannot go on. */
-    if (limit == 0 || !midway || conn->paused || !tg__is_up(conn)) {
-        conn->midway = false;
+    if (limit == 0 || ws == NULL || !tg_ws_is_midway(ws) || conn->paused || !tg__is_up(conn)) {
+        tg__free_attached(conn, TG_ATTACHED_MIDWAY);
         return UINT64_MAX;
     }
-    if (!conn->midway || conn->midway_after != (uint32_t)conn->messages_in) {
-        conn->midway = true;
-        conn->midway_since_ms = (uint32_t)now;
-        conn->midway_after = (uint32_t)conn->messages_in;
+    struct midway *midway = midway_of(conn, now);
+    /* Without memory to remember it, it has begun just now, also when it is looked at again. */
+    if (midway == NULL)
+        return limit;
+    if (midway->after != conn->messages_in) {
+        midway->since_ms = now;
+        midway->after = conn->messages_in;
     }
-    uint64_t took = (uint32_t)now - conn->midway_since_ms;
+    uint64_t took = now - midway->since_ms;
     return took >= limit ? 0 : limit - took;
 }
 
@@ -230,31 +257,34 @@ static void on_expiry(struct tg_timer *timer)
 
 enum tg_err tg__set_expiry(struct tg_conn *conn, double expires_at)
 {
+    struct tg_expiry *expiry = tg__expiry(conn);
     if (!(expires_at > 0)) {
         tg__stop_expiry(conn);
-        tg_free(conn->expiry);
-        conn->expiry = NULL;
+        tg__free_attached(conn, TG_ATTACHED_EXPIRY);
         return TG_ERR_OK;
     }
-    if (conn->expiry == NULL)
-        conn->expiry = tg_calloc(1, sizeof *conn->expiry);
-    if (conn->expiry == NULL)
-        return TG_ERR_NOMEM;
-    conn->expiry->conn = conn;
-    conn->expiry->at = expires_at;
-    conn->expiry->noticed = false;
+    if (expiry == NULL) {
+        expiry = tg_calloc(1, sizeof *expiry);
+        if (expiry == NULL)
+            return TG_ERR_NOMEM;
+        expiry->conn = conn;
+        tg__attach(conn, TG_ATTACHED_EXPIRY, &expiry->attachment);
+    }
+    expiry->at = expires_at;
+    expiry->noticed = false;
     return TG_ERR_OK;
 }
 
 void tg__stop_expiry(struct tg_conn *conn)
 {
-    if (conn->expiry != NULL)
-        tg_timer_stop(conn->hub->timers, &conn->expiry->timer);
+    struct tg_expiry *expiry = tg__expiry(conn);
+    if (expiry != NULL)
+        tg_timer_stop(conn->hub->timers, &expiry->timer);
 }
 
 void tg__arm_expiry(struct tg_conn *conn)
 {
-    struct tg_expiry *expiry = conn->expiry;
+    struct tg_expiry *expiry = tg__expiry(conn);
     if (expiry == NULL)
         return;
     double wait_ms = expiry->at * 1000.0 - (double)tg_clock_wall_ms();

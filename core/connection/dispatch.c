@@ -169,7 +169,7 @@ static void execute(struct tg_conn *conn, const struct envelope *envelope)
 void tg__route_answered(struct tg_conn *conn, const struct tg_hook_result *result)
 {
     struct envelope envelope;
-    struct tg_question *question = conn->question;
+    struct tg_question *question = tg__question(conn);
     if (!tg_conn_is_open(conn) || question == NULL || question->data == NULL ||
         !read_envelope(conn, question->data, question->len, &envelope))
         return;

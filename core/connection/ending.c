@@ -27,7 +27,7 @@
 static void end_runs(struct tg_conn *conn)
 {
     const struct tg_conn_upper *upper = &conn->hub->upper;
-    if (conn->runs > 0)
+    if (tg_conn_runs(conn) > 0)
         upper->runs_end(upper->host, conn);
 }
 
@@ -36,12 +36,14 @@ static void note_reason(struct tg_conn *conn, int code, const char *reason, size
 {
     reason_len = tg_utf8_cut(reason, reason_len, TG_WS_REASON_MAX);
     struct tg_end *end = tg_calloc(1, sizeof *end + reason_len + 1);
+    const struct tg_end *before = tg__end(conn);
     if (end != NULL && reason_len > 0)
         memcpy(end->reason, reason, reason_len); /* of the same text, perhaps */
-    if (end != NULL && conn->end != NULL)
-        end->unwritten_before = conn->end->unwritten_before;
-    tg_free(conn->end);
-    conn->end = end;
+    if (end != NULL && before != NULL)
+        end->unwritten_before = before->unwritten_before;
+    tg__free_attached(conn, TG_ATTACHED_END);
+    if (end != NULL)
+        tg__attach(conn, TG_ATTACHED_END, &end->attachment);
     conn->close_code = (uint16_t)code;
 }
 
@@ -49,7 +51,7 @@ static void note_end(struct tg_conn *conn, int code, const char *reason, size_t 
 {
     conn->ending = true;
     conn->leaving = false;
-    conn->closing_from = conn->lifecycle.state;
+    conn->closing_from = (unsigned)conn->lifecycle.state & 0xf;
     note_reason(conn, code, reason, reason_len);
 }
 
@@ -62,8 +64,9 @@ static void stop_timers(struct tg_conn *conn)
 
 static void arm_close_deadline(struct tg_conn *conn)
 {
-    if (conn->end != NULL)
-        conn->end->unwritten_before = tg__outbox_bytes(conn);
+    struct tg_end *end = tg__end(conn);
+    if (end != NULL)
+        end->unwritten_before = tg__outbox_bytes(conn);
     tg__arm_phase(conn, tg__options(conn)->close_timeout_ms, tg__on_close_deadline);
 }
 
@@ -71,7 +74,8 @@ static void arm_close_deadline(struct tg_conn *conn)
  * time: as long as it takes an eighth, that it cannot go on for ever. */
 static bool is_still_taking(const struct tg_conn *conn)
 {
-    size_t before = conn->end == NULL ? 0 : conn->end->unwritten_before;
+    const struct tg_end *end = tg__end(conn);
+    size_t before = end == NULL ? 0 : end->unwritten_before;
     return conn->stream != NULL && before > TAKEN_AT_ONCE &&
            tg__outbox_bytes(conn) <= before - before / 8;
 }
@@ -79,33 +83,43 @@ static bool is_still_taking(const struct tg_conn *conn)
 /* What the policy will not see any more. */
 static void drop_inbox(struct tg_conn *conn)
 {
-    size_t count = tg_inbox_count(&conn->inbox);
-    size_t bytes = tg_inbox_bytes(&conn->inbox);
+    const struct tg_inbox *inbox = tg__inbox(conn);
+    size_t count = inbox == NULL ? 0 : inbox->count;
     char id[TG_CONN_ID_SIZE];
-    tg_inbox_drop_messages(&conn->inbox);
     if (count == 0)
         return;
+    size_t bytes = inbox->bytes;
+    tg__inbox_drop_messages(conn);
     tg_conn_id_format(&conn->id, id);
     tg_counter_add(&tg__metrics(conn)->messages_dropped, count);
     tg_log(TG_LOG_INFO, "conn.messages_dropped", tg_log_str("id", id),
            tg_log_uint("messages", count), tg_log_uint("bytes", bytes));
 }
 
-static void begin_closing(struct tg_conn *conn, const char *what)
+static enum tg_err queue_close_frame(struct tg_conn *conn)
 {
     const char *reason = tg__close_reason(conn);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    if (outbox == NULL)
+        return TG_ERR_NOMEM;
+    enum tg_err err =
+        tg_ws_encode_close(&outbox->bytes, TG_WS_SERVER, conn->close_code, reason, strlen(reason));
+    if (err == TG_ERR_OK)
+        tg__flush_later(outbox);
+    return err;
+}
+
+static void begin_closing(struct tg_conn *conn, const char *what)
+{
     stop_timers(conn);
     tg__stop_asking(conn);
     end_runs(conn);
     tg_conn_send_deferred(conn);
     drop_inbox(conn);
-    if (tg__move(conn, TG_CLOSING, what) != TG_ERR_OK ||
-        tg_ws_encode_close(&conn->outbox, TG_WS_SERVER, conn->close_code, reason, strlen(reason)) !=
-            TG_ERR_OK) {
+    if (tg__move(conn, TG_CLOSING, what) != TG_ERR_OK || queue_close_frame(conn) != TG_ERR_OK) {
         tg__lose(conn, conn->close_code, what);
         return;
     }
-    tg__flush_later(conn);
     arm_close_deadline(conn);
 }
 
@@ -147,8 +161,8 @@ static void become_final(struct tg_conn *conn, enum tg_state to, const char *wha
     tg__stop_asking(conn);
     if (tg__move(conn, to, what) != TG_ERR_OK)
         return;
-    if (conn->stuck_in != 0)
-        tg_counter_sub(&tg__metrics(conn)->stuck_now[conn->stuck_in - 1], 1);
+    if (conn->stuck)
+        tg_counter_sub(&tg__metrics(conn)->stuck_now[conn->closing_from], 1);
     end_runs(conn);
     tg__congestion_end(conn);
     drop_inbox(conn);
@@ -165,7 +179,11 @@ void tg__finish(struct tg_conn *conn, enum tg_state to, const char *what)
     conn->ending = true;
     become_final(conn, to, what);
     conn->fin_wanted = true;
-    tg__flush_later(conn);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    if (outbox != NULL)
+        tg__flush_later(outbox);
+    else /* no memory, and nothing but the FIN to send, which needs none */
+        tg__flush(conn);
     arm_close_deadline(conn);
     tell_closed(conn);
 }
@@ -276,7 +294,7 @@ void tg__peer_broke(struct tg_conn *conn, int code, const char *why)
 static void go_on_without_peer(struct tg_conn *conn)
 {
     conn->gone = true;
-    tg_buffer_fini(&conn->outbox);
+    tg__outbox_drop(conn);
     end_runs(conn);
     tg__congestion_end(conn);
 }
@@ -323,10 +341,7 @@ void tg__on_close_deadline(struct tg_timer *timer)
 {
     struct tg_conn *conn = TG_CONTAINER_OF(timer, struct tg_conn, phase_timer);
     /* When the loop stood still for longer, the close frame may not even have been offered to the socket. */
-    if (!tg_list_empty(&conn->flush_node)) {
-        tg_list_remove(&conn->flush_node);
-        tg__flush(conn);
-    }
+    tg__flush_now(conn);
     if (is_still_taking(conn)) {
         arm_close_deadline(conn);
         return;
@@ -341,7 +356,7 @@ void tg__on_close_deadline(struct tg_timer *timer)
 
 void tg__drain(struct tg_conn *conn)
 {
-    bool busy = conn->runs > 0 || conn->asking != TG_ASKING_NONE;
+    bool busy = tg_conn_runs(conn) > 0 || conn->asking != TG_ASKING_NONE;
     if (conn->ending || conn->leaving || (busy && tg_state_is_operational(tg_conn_state(conn))))
         return;
     end_connection(conn, 1001, "drain", "server is shutting down; reconnect", false);

@@ -1,4 +1,7 @@
 /* facts.c - the parts one behind the other; a change makes a new block.
+ *
+ * Where each part ends is told in as few bytes as the last end needs: four each were a third of all that is
+ * kept of a user with a short name.
  */
 #include "connection/facts.h"
 
@@ -8,13 +11,45 @@
 #include "base/memory.h"
 
 struct tg_facts {
-    uint32_t ends[TG_FACTS]; /* of each part in `bytes` */
-    uint8_t bytes[];
+    uint8_t width;   /* of an end: 1, 2 or 4 */
+    uint8_t bytes[]; /* the ends of the parts, counted from the first part, and the parts */
 };
 
-static uint32_t start_of(const struct tg_facts *facts, enum tg_fact which)
+static uint8_t width_for(size_t size)
 {
-    return which == 0 ? 0 : facts->ends[which - 1];
+    if (size <= UINT8_MAX)
+        return 1;
+    return size <= UINT16_MAX ? 2 : 4;
+}
+
+static uint32_t end_of(const struct tg_facts *facts, size_t part)
+{
+    const uint8_t *at = facts->bytes + part * facts->width;
+    uint16_t end16;
+    uint32_t end32;
+
+    if (facts->width == 1)
+        return *at;
+    if (facts->width == 2) {
+        memcpy(&end16, at, sizeof end16);
+        return end16;
+    }
+    memcpy(&end32, at, sizeof end32);
+    return end32;
+}
+
+static void set_end(struct tg_facts *facts, size_t part, size_t end)
+{
+    uint8_t *at = facts->bytes + part * facts->width;
+    uint16_t end16 = (uint16_t)end;
+    uint32_t end32 = (uint32_t)end;
+
+    if (facts->width == 1)
+        *at = (uint8_t)end;
+    else if (facts->width == 2)
+        memcpy(at, &end16, sizeof end16);
+    else
+        memcpy(at, &end32, sizeof end32);
 }
 
 struct tg_blob tg_facts_get(const struct tg_facts *facts, enum tg_fact which)
@@ -23,10 +58,10 @@ struct tg_blob tg_facts_get(const struct tg_facts *facts, enum tg_fact which)
 
     if (facts == NULL)
         return blob;
-    uint32_t start = start_of(facts, which);
-    blob.len = facts->ends[which] - start;
+    uint32_t start = which == 0 ? 0 : end_of(facts, which - 1);
+    blob.len = end_of(facts, which) - start;
     if (blob.len > 0)
-        blob.data = facts->bytes + start;
+        blob.data = facts->bytes + TG_FACTS * facts->width + start;
     return blob;
 }
 
@@ -40,15 +75,18 @@ static struct tg_facts *pack(const struct tg_blob parts[TG_FACTS])
             return NULL;
         size += parts[i].len;
     }
-    struct tg_facts *facts = tg_alloc(sizeof *facts + size);
+    uint8_t width = width_for(size);
+    size_t ends_size = (size_t)TG_FACTS * width;
+    struct tg_facts *facts = tg_alloc(sizeof *facts + ends_size + size);
     if (facts == NULL)
         return NULL;
+    facts->width = width;
     size = 0;
     for (size_t i = 0; i < TG_FACTS; i++) {
         if (parts[i].len > 0)
-            memcpy(facts->bytes + size, parts[i].data, parts[i].len);
+            memcpy(facts->bytes + ends_size + size, parts[i].data, parts[i].len);
         size += parts[i].len;
-        facts->ends[i] = (uint32_t)size;
+        set_end(facts, i, size);
     }
     return facts;
 }

@@ -32,16 +32,19 @@ static void answer(struct tg_conn *conn, int status, const char *body, const cha
 {
     char id[TG_CONN_ID_SIZE];
     struct tg_buffer headers = TG_BUFFER_INIT;
+    struct tg_outbox *outbox = tg__outbox(conn);
     tg_conn_id_format(&conn->id, id);
+    if (outbox == NULL) /* no memory for an answer: the close must do */
+        return;
     if (tg_buffer_printf(&headers, "Tidegate-Connection-Id: %s\r\n%s", id,
                          extra == NULL ? "" : extra) == TG_ERR_OK &&
         tg_buffer_append(&headers, "", 1) == TG_ERR_OK &&
-        tg_http_write_response(&conn->outbox, status, "text/plain; charset=utf-8",
+        tg_http_write_response(&outbox->bytes, status, "text/plain; charset=utf-8",
                                (const char *)tg_buffer_head(&headers), body, strlen(body),
                                false) != TG_ERR_OK)
-        tg_buffer_clear(&conn->outbox); /* no memory for an answer: the close must do */
+        tg_buffer_clear(&outbox->bytes); /* the same */
     tg_buffer_fini(&headers);
-    tg__flush_later(conn);
+    tg__flush_later(outbox);
 }
 
 static void log_refused(struct tg_conn *conn, int status, const char *line)
@@ -86,67 +89,75 @@ static const char *offered_subprotocol(const struct tg_http *http)
 {
     uint64_t cursor = 0;
     struct tg_http_text item;
-    while (tg_http_next_item(http, "sec-websocket-protocol", &cursor, &item))
+    while (tg_http_next_item(http, TG_HEADER_SEC_WEBSOCKET_PROTOCOL, &cursor, &item))
         if (text_is(item, SUBPROTOCOL))
             return SUBPROTOCOL;
     return NULL;
 }
 
-/* Writes the header line that answers the client's extensions, or "". */
-static enum tg_err agree_on_extensions(struct tg_conn *conn, char *line, size_t size)
+/* Writes the header line that answers the client's extensions, or "". *decoder: what they need, the caller's. */
+static enum tg_err agree_on_extensions(struct tg_conn *conn, char *line, size_t size,
+                                       struct tg_ws **decoder)
 {
     const struct tg_hub_options *options = tg__options(conn);
     struct tg_deflate_agreement agreed;
     char value[TG_EXTENSIONS_SIZE];
     line[0] = '\0';
     if (!options->compression ||
-        !tg_extensions_negotiate(conn->http, &options->deflate_terms, &agreed, value))
+        !tg_extensions_negotiate(tg__http(conn), &options->deflate_terms, &agreed, value))
         return TG_ERR_OK;
     (void)snprintf(line, size, TG_EXTENSIONS_HEADER "%s\r\n", value);
-    struct tg_ws *decoder = tg__decoder(conn);
-    return decoder == NULL
+    *decoder = tg__decoder_borrow(conn);
+    return *decoder == NULL
                ? TG_ERR_NOMEM
-               : tg_ws_use_deflate(decoder, &agreed, &options->deflate_tuning, tg__metrics(conn));
+               : tg_ws_use_deflate(*decoder, &agreed, &options->deflate_tuning, tg__metrics(conn));
 }
 
-static enum tg_err write_switching(struct tg_conn *conn)
+static enum tg_err write_switching(struct tg_conn *conn, struct tg_ws **decoder)
 {
     static const char name[] = "Tidegate-Connection-Id: ";
     char extra[sizeof name + TG_CONN_ID_SIZE + sizeof "\r\n" TG_EXTENSIONS_HEADER "\r\n" +
                TG_EXTENSIONS_SIZE];
     char *after_id = extra + sizeof name - 1 + TG_CONN_ID_LEN;
-    const char *subprotocol = offered_subprotocol(conn->http);
+    const char *subprotocol = offered_subprotocol(tg__http(conn));
     memcpy(extra, name, sizeof name - 1);
     tg_conn_id_format(&conn->id, extra + sizeof name - 1);
     memcpy(after_id, "\r\n", 2);
-    enum tg_err err =
-        agree_on_extensions(conn, after_id + 2, sizeof extra - (size_t)(after_id + 2 - extra));
+    enum tg_err err = agree_on_extensions(conn, after_id + 2,
+                                          sizeof extra - (size_t)(after_id + 2 - extra), decoder);
     if (err != TG_ERR_OK)
         return err;
-    return tg_upgrade_accept(&conn->outbox, conn->http, subprotocol, extra);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    if (outbox == NULL)
+        return TG_ERR_NOMEM;
+    return tg_upgrade_accept(&outbox->bytes, tg__http(conn), subprotocol, extra);
 }
 
 static void log_open(const struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
+    char remote[TG_ADDRESS_SIZE];
     if (!tg_log_enabled(TG_LOG_INFO))
         return;
     tg_conn_id_format(&conn->id, id);
-    tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id),
-           tg_log_str("remote", tg_conn_remote(conn)),
+    tg_conn_remote(conn, remote);
+    tg_log(TG_LOG_INFO, "conn.open", tg_log_str("id", id), tg_log_str("remote", remote),
            tg_log_str("path", tg_request_path(conn->request)));
 }
 
 static void accept_upgrade(struct tg_conn *conn)
 {
-    if (write_switching(conn) != TG_ERR_OK) {
+    struct tg_ws *decoder = NULL;
+    if (write_switching(conn, &decoder) != TG_ERR_OK) {
+        tg_ws_destroy(decoder);
         tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
                              "out of memory");
         return;
     }
     tg__parser_return(conn);
     conn->upgraded = true;
-    tg__flush_later(conn);
+    conn->intake.ws = decoder;
+    tg__flush_later(conn->outbox);
     if (tg__move(conn, TG_ACCEPTED, "upgrade accepted") != TG_ERR_OK) {
         tg__lose(conn, 1006, "illegal transition");
         return;
@@ -182,21 +193,20 @@ static bool is_health_check(const struct tg_http *http)
 static bool origin_allowed(const struct tg_conn *conn)
 {
     const struct tg_hub_options *options = tg__options(conn);
-    const char *origin = tg_request_header(conn->request, "origin");
-    if (options->allowed_origin_count == 0 || origin == NULL)
+    if (options->allowed_origin_count == 0)
+        return true;
+    struct tg_http_text origin = tg_http_find(tg__http(conn), TG_HEADER_ORIGIN, NULL);
+    if (origin.data == NULL)
         return true;
     for (size_t i = 0; i < options->allowed_origin_count; i++)
-        if (strcasecmp(options->allowed_origins[i], origin) == 0)
+        if (strcasecmp(options->allowed_origins[i], origin.data) == 0)
             return true;
     return false;
 }
 
-static bool keep_request(struct tg_conn *conn)
+static bool keep_request(struct tg_conn *conn, bool secure)
 {
-    char remote[TG_ADDRESS_SIZE];
-    struct tg_request_about about = {
-        .remote = remote, .secure = conn->secure, .via_proxy = conn->via_proxy};
-    tg_address_format(&conn->client, remote);
+    struct tg_request_about about = {.secure = secure, .via_proxy = conn->via_proxy};
     conn->request = tg__secure_request(conn, &about);
     return conn->request != NULL;
 }
@@ -204,14 +214,15 @@ static bool keep_request(struct tg_conn *conn)
 static void head_complete(struct tg_conn *conn)
 {
     struct tg_upgrade_refusal refusal;
-    if (!tg__client_from_head(conn))
+    bool secure;
+    if (!tg__client_from_head(conn, &secure))
         return;
-    if (!keep_request(conn)) {
+    if (!keep_request(conn, secure)) {
         tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
                              "out of memory");
         return;
     }
-    if (is_health_check(conn->http)) {
+    if (is_health_check(tg__http(conn))) {
         bool draining = conn->hub->draining;
         tg__handshake_refuse(conn, draining ? 503 : 200, draining ? "draining" : "ok", NULL,
                              TG_CLOSED, "health check answered");
@@ -219,7 +230,7 @@ static void head_complete(struct tg_conn *conn)
     }
     if (!tg__client_admit(conn))
         return;
-    if (tg_upgrade_check(conn->http, &refusal) != TG_ERR_OK) {
+    if (tg_upgrade_check(tg__http(conn), &refusal) != TG_ERR_OK) {
         tg__handshake_refuse(conn, refusal.status, refusal.why, refusal.extra, TG_FAILED,
                              "upgrade: bad request");
         return;
@@ -244,29 +255,30 @@ void tg__handshake_read(struct tg_conn *conn, const uint8_t *data, size_t len)
 {
     size_t consumed = 0;
     if (conn->request != NULL) { /* an answer to `upgrade` is awaited; reading is stopped already */
-        if (tg_inbox_keep_unread(&conn->inbox, data, len) != TG_ERR_OK)
+        if (tg__inbox_keep_unread(conn, data, len) != TG_ERR_OK)
             tg__lose(conn, 1006, "out of memory");
         return;
     }
     if (!tg__client_read_proxy(conn, &data, &len) || len == 0)
         return;
-    if (tg__parser(conn) == NULL) {
+    struct tg_http *http = tg__parser(conn);
+    if (http == NULL) {
         tg__handshake_refuse(conn, 503, "out of memory; try again later", NULL, TG_FAILED,
                              "out of memory");
         return;
     }
-    enum tg_http_status status = tg_http_feed(conn->http, data, len, &consumed);
+    enum tg_http_status status = tg_http_feed(http, data, len, &consumed);
     if (status == TG_HTTP_MORE)
         return;
     if (status == TG_HTTP_BAD) {
         const char *why = NULL;
-        int code = tg_http_refusal(conn->http, &why);
+        int code = tg_http_refusal(http, &why);
         tg__handshake_refuse(conn, code, why, NULL, TG_FAILED, "bad HTTP request");
         return;
     }
     conn->paused = true; /* and if no answer is out at the end of this, the pump stops reading */
     if (consumed < len &&
-        tg_inbox_keep_unread(&conn->inbox, data + consumed, len - consumed) != TG_ERR_OK) {
+        tg__inbox_keep_unread(conn, data + consumed, len - consumed) != TG_ERR_OK) {
         tg__lose(conn, 1006, "out of memory");
         return;
     }

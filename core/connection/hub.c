@@ -20,7 +20,7 @@ enum tg_err tg_hub_create(struct tg_hub **out, const struct tg_hub_options *opti
     hub->ids.worker = options->worker;
     tg_list_init(&hub->to_flush);
     tg_list_init(&hub->visitors);
-    tg_list_init(&hub->versions);
+    tg_list_init(&hub->bare_outboxes);
     *out = hub;
     return TG_ERR_OK;
 }
@@ -33,8 +33,8 @@ void tg_hub_destroy(struct tg_hub *hub)
     tg_registry_fini(&hub->registry);
     tg_ws_destroy(hub->spare_ws);
     tg_http_destroy(hub->spare_http);
-    while (hub->spare_room_count > 0)
-        tg_buffer_fini(&hub->spare_rooms[--hub->spare_room_count]);
+    tg__versions_fini(hub);
+    tg__outboxes_fini(hub);
     tg_free(hub);
 }
 
@@ -105,9 +105,9 @@ bool tg_hub_flush(struct tg_hub *hub)
     now.prev->next = &now;
     tg_list_init(&hub->to_flush);
     for (struct tg_list *node = tg_list_first(&now); node != NULL; node = tg_list_first(&now)) {
-        struct tg_conn *conn = TG_CONTAINER_OF(node, struct tg_conn, flush_node);
+        struct tg_outbox *outbox = TG_CONTAINER_OF(node, struct tg_outbox, flush_node);
         tg_list_remove(node);
-        tg__flush(conn);
+        tg__flush(outbox->conn);
     }
     return !tg_list_empty(&hub->to_flush);
 }

@@ -8,11 +8,9 @@
 #include "base/clock.h"
 #include "base/random.h"
 
-#define SEQUENCE_MASK ((UINT64_C(1) << 40) - 1)
-
 struct tg_conn_id tg_conn_id_next(struct tg_conn_id_source *source)
 {
-    source->sequence = (source->sequence + 1) & SEQUENCE_MASK;
+    source->sequence = tg_conn_id_sequence(source->sequence + 1);
     return (struct tg_conn_id){
         .time_ms = tg_clock_wall_ms(),
         .serial = (uint64_t)source->worker << 40 | source->sequence,

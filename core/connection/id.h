@@ -40,5 +40,10 @@ static inline uint8_t tg_conn_id_worker(uint64_t serial)
 {
     return (uint8_t)(serial >> 40);
 }
+/* The rest of it, never used twice by one worker. */
+static inline uint64_t tg_conn_id_sequence(uint64_t serial)
+{
+    return serial & ((UINT64_C(1) << 40) - 1);
+}
 
 #endif

@@ -22,8 +22,7 @@ struct tg_inbox_message {
     uint8_t data[];
 };
 
-/* There is one only while something waits in it: most inboxes are empty most of the time. */
-struct tg_inbox_queue {
+struct tg_inbox {
     struct tg_list messages; /* owned tg_inbox_message.node */
     size_t count;
     size_t bytes;            /* of the messages */
@@ -31,26 +30,11 @@ struct tg_inbox_queue {
     struct tg_buffer unread; /* bytes read but not decoded, behind all messages */
 };
 
-struct tg_inbox {
-    struct tg_inbox_queue *queue; /* owned; NULL: nothing waits */
-};
-
-static inline size_t tg_inbox_count(const struct tg_inbox *inbox)
-{
-    return inbox->queue == NULL ? 0 : inbox->queue->count;
-}
-static inline size_t tg_inbox_bytes(const struct tg_inbox *inbox)
-{
-    return inbox->queue == NULL ? 0 : inbox->queue->bytes;
-}
-static inline size_t tg_inbox_unread(const struct tg_inbox *inbox)
-{
-    return inbox->queue == NULL ? 0 : inbox->queue->unread.len;
-}
-
+void tg_inbox_init(struct tg_inbox *inbox);
+void tg_inbox_fini(struct tg_inbox *inbox); /* frees all that is left; may be called twice */
 /* Frees the messages that are left; the bytes behind them stay. */
 void tg_inbox_drop_messages(struct tg_inbox *inbox);
-void tg_inbox_fini(struct tg_inbox *inbox); /* frees all that is left; may be called twice */
+bool tg_inbox_is_empty(const struct tg_inbox *inbox);
 TG_MUST enum tg_err tg_inbox_push(struct tg_inbox *inbox, enum tg_ws_opcode kind, const void *data,
                                   size_t len); /* copies; TG_ERR_NOMEM */
 /* Oldest message, owned by the caller (tg_free), or NULL. */

@@ -20,7 +20,7 @@ static bool is_about_a_message(enum tg_hook hook)
 
 static bool is_owed_something(const struct tg_conn *conn)
 {
-    return tg_inbox_count(&conn->inbox) > 0 || tg_inbox_unread(&conn->inbox) > 0 ||
+    return tg__inbox_count(conn) > 0 || tg__inbox_unread(conn) > 0 ||
            is_about_a_message((enum tg_hook)conn->asking);
 }
 

@@ -2,91 +2,155 @@
  *
  *   HTTP parser   none --first bytes--> lent --101, or the end of the connection--> back
  *   decoder       none --bytes of a message--> lent --frame boundary--> back
- *   outbox's room none --a message to send--> lent --all of it is with the kernel--> back
+ *   outbox        none --something to send--> lent --all of it is with the kernel--> back
  *
  * The hub keeps one parser and one decoder that are not lent. That is enough: a head nearly always comes in one
  * piece, and so does a message. With compression agreed on a decoder has a memory of its own, and stays.
+ * Outboxes are lent at once to as many as are answered in one turn of the loop: some are kept with their memory,
+ * more without, and those over that come from malloc and go back to it. A message to a crowd costs 2,020
+ * instructions for each so, and 2,300 with malloc for all that have no memory.
  */
+#include <assert.h>
+
+#include "base/memory.h"
 #include "connection/connection_internal.h"
 
 struct tg_http *tg__parser(struct tg_conn *conn)
 {
     struct tg_hub *hub = conn->hub;
+    struct tg_http *http = tg__http(conn);
 
-    if (conn->http != NULL)
-        return conn->http;
-    conn->http = hub->spare_http;
+    if (http != NULL)
+        return http;
+    http = hub->spare_http;
     hub->spare_http = NULL;
-    if (conn->http == NULL &&
-        tg_http_create(&conn->http, TG_HTTP_REQUEST, hub->options.max_header, 0) != TG_ERR_OK)
+    if (http == NULL &&
+        tg_http_create(&http, TG_HTTP_REQUEST, hub->options.max_header, 0) != TG_ERR_OK)
         return NULL;
-    return conn->http;
+    conn->intake.http = http;
+    return http;
 }
 
 void tg__parser_return(struct tg_conn *conn)
 {
     struct tg_hub *hub = conn->hub;
+    struct tg_http *http = tg__http(conn);
 
-    if (conn->http == NULL)
+    if (http == NULL)
         return;
     if (hub->spare_http == NULL) {
-        tg_http_reset(conn->http);
-        hub->spare_http = conn->http;
+        tg_http_reset(http);
+        hub->spare_http = http;
     } else {
-        tg_http_destroy(conn->http);
+        tg_http_destroy(http);
     }
-    conn->http = NULL;
+    conn->intake.http = NULL;
+}
+
+struct tg_ws *tg__decoder_borrow(struct tg_conn *conn)
+{
+    struct tg_hub *hub = conn->hub;
+    struct tg_ws *ws = hub->spare_ws;
+
+    hub->spare_ws = NULL;
+    if (ws != NULL)
+        tg_ws_take_over(ws, conn);
+    else if (tg_ws_create(&ws, TG_WS_SERVER, hub->options.max_message, &tg__ws_callbacks, conn) !=
+             TG_ERR_OK)
+        return NULL;
+    return ws;
 }
 
 struct tg_ws *tg__decoder(struct tg_conn *conn)
 {
-    struct tg_hub *hub = conn->hub;
-
-    if (conn->ws != NULL)
-        return conn->ws;
-    conn->ws = hub->spare_ws;
-    hub->spare_ws = NULL;
-    if (conn->ws != NULL)
-        tg_ws_take_over(conn->ws, conn);
-    else if (tg_ws_create(&conn->ws, TG_WS_SERVER, hub->options.max_message, &tg__ws_callbacks,
-                          conn) != TG_ERR_OK)
-        return NULL;
-    return conn->ws;
+    assert(conn->upgraded);
+    if (conn->intake.ws == NULL)
+        conn->intake.ws = tg__decoder_borrow(conn);
+    return conn->intake.ws;
 }
 
 void tg__decoder_return(struct tg_conn *conn)
 {
     struct tg_hub *hub = conn->hub;
+    struct tg_ws *ws = conn->intake.ws;
 
-    if (conn->ws == NULL || !tg_ws_is_at_rest(conn->ws))
+    assert(conn->upgraded);
+    if (ws == NULL || !tg_ws_is_at_rest(ws))
         return;
     if (hub->spare_ws == NULL)
-        hub->spare_ws = conn->ws;
+        hub->spare_ws = ws;
     else
-        tg_ws_destroy(conn->ws);
-    conn->ws = NULL;
+        tg_ws_destroy(ws);
+    conn->intake.ws = NULL;
 }
 
-/* Rooms over this are for malloc: all spare ones together stay below half a MiB. */
-#define SPARE_ROOM_MAX ((size_t)32 << 10)
+/* Memory over this is for malloc: all spare outboxes together stay below half a MiB. */
+#define SPARE_BYTES_MAX ((size_t)32 << 10)
 
-void tg__outbox_room(struct tg_conn *conn)
+/* One that is kept; NULL: none is. */
+static struct tg_outbox *take_outbox(struct tg_hub *hub)
 {
-    struct tg_hub *hub = conn->hub;
-
-    if (conn->outbox.capacity == 0 && hub->spare_room_count > 0)
-        conn->outbox = hub->spare_rooms[--hub->spare_room_count];
+    if (hub->spare_outbox_count > 0)
+        return hub->spare_outboxes[--hub->spare_outbox_count];
+    struct tg_list *node = tg_list_first(&hub->bare_outboxes);
+    if (node == NULL)
+        return NULL;
+    tg_list_remove(node);
+    hub->bare_outbox_count--;
+    return TG_CONTAINER_OF(node, struct tg_outbox, flush_node);
 }
 
-void tg__outbox_room_return(struct tg_conn *conn)
+struct tg_outbox *tg__outbox_lend(struct tg_conn *conn)
+{
+    struct tg_outbox *outbox = take_outbox(conn->hub);
+
+    if (outbox == NULL) {
+        outbox = tg_calloc(1, sizeof *outbox);
+        if (outbox == NULL)
+            return NULL;
+        tg_list_init(&outbox->flush_node);
+    }
+    outbox->conn = conn;
+    conn->outbox = outbox;
+    return outbox;
+}
+
+void tg__outbox_return(struct tg_conn *conn)
 {
     struct tg_hub *hub = conn->hub;
+    struct tg_outbox *outbox = conn->outbox;
 
-    if (conn->outbox.len > 0 || conn->outbox.capacity == 0)
+    if (outbox == NULL || outbox->bytes.len > 0 || !tg_list_empty(&outbox->flush_node))
         return;
-    if (hub->spare_room_count < TG_SPARE_ROOMS && conn->outbox.capacity <= SPARE_ROOM_MAX)
-        hub->spare_rooms[hub->spare_room_count++] = conn->outbox;
-    else
-        tg_buffer_fini(&conn->outbox);
-    conn->outbox = TG_BUFFER_INIT;
+    conn->outbox = NULL;
+    if (outbox->bytes.capacity > SPARE_BYTES_MAX)
+        tg_buffer_fini(&outbox->bytes);
+    if (hub->spare_outbox_count < TG_SPARE_OUTBOXES) {
+        hub->spare_outboxes[hub->spare_outbox_count++] = outbox;
+        return;
+    }
+    tg_buffer_fini(&outbox->bytes);
+    if (hub->bare_outbox_count < TG_BARE_OUTBOXES) {
+        tg_list_push(&hub->bare_outboxes, &outbox->flush_node);
+        hub->bare_outbox_count++;
+    } else {
+        tg_free(outbox);
+    }
+}
+
+void tg__outbox_drop(struct tg_conn *conn)
+{
+    if (conn->outbox == NULL)
+        return;
+    tg_list_remove(&conn->outbox->flush_node);
+    tg_buffer_clear(&conn->outbox->bytes);
+    tg__outbox_return(conn);
+}
+
+void tg__outboxes_fini(struct tg_hub *hub)
+{
+    for (struct tg_outbox *outbox = take_outbox(hub); outbox != NULL; outbox = take_outbox(hub)) {
+        tg_buffer_fini(&outbox->bytes);
+        tg_free(outbox);
+    }
 }

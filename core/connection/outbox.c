@@ -2,7 +2,8 @@
  *
  * Frames are appended to one buffer and leave together, at the end of the loop iteration at the latest. A client that
  * does not read lets it grow to the limit and is then ended with 1008: the worker's memory is not the
- * client's queue.
+ * client's queue. An outbox is lent for the first byte or the first flush that is due, and goes back after the
+ * last (lending.c).
  */
 #include "base/clock.h"
 #include "base/json_writer.h"
@@ -10,20 +11,8 @@
 #include "connection/congestion.h"
 
 /* How many reads' answers wait for each other, and bytes that are worth a write of their own at once. */
-#define ANSWERS_WAIT_MAX TG_SPARE_ROOMS
+#define ANSWERS_WAIT_MAX TG_SPARE_OUTBOXES
 #define LARGE_ANSWERS 65536
-
-size_t tg__outbox_bytes(const struct tg_conn *conn)
-{
-    size_t unwritten = conn->stream == NULL ? 0 : tg_stream_unwritten(conn->stream);
-    return conn->outbox.len + unwritten;
-}
-
-void tg__flush_later(struct tg_conn *conn)
-{
-    if (tg_list_empty(&conn->flush_node))
-        tg_list_push(&conn->hub->to_flush, &conn->flush_node);
-}
 
 /* Everything is with the kernel. */
 static void all_written(struct tg_conn *conn)
@@ -37,18 +26,21 @@ static void all_written(struct tg_conn *conn)
 
 void tg__flush(struct tg_conn *conn)
 {
-    if (conn->stream == NULL || conn->gone || tg_stream_is_writing(conn->stream))
+    if (conn->stream == NULL || conn->gone || tg_stream_is_writing(conn->stream)) {
+        tg__outbox_return(conn); /* unless something waits in it */
         return;
+    }
     tg_conn_send_deferred(conn);
-    if (conn->outbox.len > 0) {
-        tg__congestion_handed(conn, conn->outbox.len);
-        tg_counter_add(&tg__metrics(conn)->bytes[TG_OUT], conn->outbox.len);
-        if (tg_stream_write(conn->stream, &conn->outbox) != TG_ERR_OK) {
+    struct tg_buffer *bytes = conn->outbox == NULL ? NULL : &conn->outbox->bytes;
+    if (bytes != NULL && bytes->len > 0) {
+        tg__congestion_handed(conn, bytes->len);
+        tg_counter_add(&tg__metrics(conn)->bytes[TG_OUT], bytes->len);
+        if (tg_stream_write(conn->stream, bytes) != TG_ERR_OK) {
             tg__lose(conn, 1006, "writing failed");
             return;
         }
-        tg__outbox_room_return(conn);
     }
+    tg__outbox_return(conn);
     if (!tg_stream_is_writing(conn->stream))
         all_written(conn);
     tg__congestion_look(conn);
@@ -57,17 +49,29 @@ void tg__flush(struct tg_conn *conn)
         tg__pump(conn);
 }
 
+static bool is_due(const struct tg_outbox *outbox)
+{
+    return outbox != NULL && !tg_list_empty(&outbox->flush_node);
+}
+
+void tg__flush_now(struct tg_conn *conn)
+{
+    if (!is_due(conn->outbox))
+        return;
+    tg_list_remove(&conn->outbox->flush_node);
+    tg__flush(conn);
+}
+
 /* Answers are written some at a time: a peer that sleeps has to be woken, which costs the writer as much as
  * the write, and peers on one machine, or behind one proxy, are awake for the others once the first is.
  * Measured with 100 clients in one process: 6.26 us a message with a write after each read, 5.81 so. */
 void tg__flush_after_read(struct tg_conn *conn)
 {
     struct tg_hub *hub = conn->hub;
-    if (tg_list_empty(&conn->flush_node))
+    if (!is_due(conn->outbox))
         return;
-    if (conn->outbox.len >= LARGE_ANSWERS) {
-        tg_list_remove(&conn->flush_node);
-        tg__flush(conn);
+    if (conn->outbox->bytes.len >= LARGE_ANSWERS) {
+        tg__flush_now(conn);
         return;
     }
     uint64_t tick = tg_clock_tick_ns();
@@ -88,8 +92,10 @@ void tg__send_control(struct tg_conn *conn, enum tg_ws_opcode opcode, const void
         return;
     }
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][TG_MESSAGE_CONTROL], 1);
-    if (tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len) == TG_ERR_OK)
-        tg__flush_later(conn);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    if (outbox != NULL &&
+        tg_ws_encode(&outbox->bytes, TG_WS_SERVER, opcode, data, len) == TG_ERR_OK)
+        tg__flush_later(outbox);
     else
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
 }
@@ -106,24 +112,28 @@ static enum tg_err send_data(struct tg_conn *conn, enum tg_ws_opcode opcode, con
 {
     if (!tg_conn_is_open(conn))
         return TG_ERR_CLOSED;
-    tg_conn_send_deferred(conn);
-    if (!tg_conn_is_open(conn)) /* what was put off was too much */
-        return TG_ERR_CLOSED;
+    if (tg__is_attached(conn, TG_ATTACHED_DEFERRED)) {
+        tg_conn_send_deferred(conn);
+        if (!tg_conn_is_open(conn)) /* what was put off was too much */
+            return TG_ERR_CLOSED;
+    }
     size_t queued = tg__outbox_bytes(conn);
     if (queued > 0 && queued + len > tg__options(conn)->outbox_bytes) {
         tg__slow_client(conn);
         return TG_ERR_LIMIT;
     }
-    tg__outbox_room(conn);
-    /* Without compression there is nothing to remember, and perhaps no decoder. */
-    enum tg_err err = conn->ws == NULL
-                          ? tg_ws_encode(&conn->outbox, TG_WS_SERVER, opcode, data, len)
-                          : tg_ws_encode_message(conn->ws, &conn->outbox, opcode, data, len);
+    struct tg_outbox *outbox = tg__outbox(conn);
+    struct tg_ws *ws = tg__ws(conn);
+    enum tg_err err = TG_ERR_NOMEM;
+    if (outbox != NULL && ws == NULL) /* without compression there is nothing to remember */
+        err = tg_ws_encode(&outbox->bytes, TG_WS_SERVER, opcode, data, len);
+    else if (outbox != NULL)
+        err = tg_ws_encode_message(ws, &outbox->bytes, opcode, data, len);
     if (err != TG_ERR_OK) {
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return TG_ERR_NOMEM;
     }
-    tg__flush_later(conn);
+    tg__flush_later(outbox);
     conn->messages_out++;
     tg_counter_add(&tg__metrics(conn)->messages[TG_OUT][opcode == TG_WS_TEXT ? TG_MESSAGE_TEXT
                                                                              : TG_MESSAGE_BINARY],
@@ -175,9 +185,4 @@ void tg_conn_send_error(struct tg_conn *conn, const char *code, const char *mess
     if (tg_json_writer_failed(&w))
         tg_buffer_clear(&body);
     tg__send_json(conn, &body);
-}
-
-uint64_t tg_conn_next_seq(struct tg_conn *conn)
-{
-    return conn->next_seq++;
 }

@@ -26,7 +26,7 @@ static bool within_rate(struct tg_conn *conn)
 {
     const struct tg_rate *rate = &tg__options(conn)->message_rate;
     if (!tg_rate_limits(rate) ||
-        tg_rate_take(rate, &conn->messages_full_at_ns,
+        tg_rate_take(rate, &conn->message_bucket[0],
                      tg_timers_now_ms(conn->hub->timers) * UINT64_C(1000000), NULL))
         return true;
     if (!conn->ending)
@@ -47,15 +47,15 @@ static bool on_message(void *ctx, enum tg_ws_opcode kind, const uint8_t *data, s
                    1);
     if (!within_rate(conn))
         return true;
-    if (can_dispatch(conn) && tg_inbox_count(&conn->inbox) == 0) {
+    if (can_dispatch(conn) && tg__inbox_count(conn) == 0) {
         tg__dispatch(conn, kind, (const char *)data, len);
         return true;
     }
-    if (tg_inbox_push(&conn->inbox, kind, data, len) != TG_ERR_OK) {
+    if (tg__inbox_push(conn, kind, data, len) != TG_ERR_OK) {
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
         return true;
     }
-    if (tg_inbox_full(&conn->inbox, options->inbox_messages, options->inbox_bytes)) {
+    if (tg_inbox_full(tg__inbox(conn), options->inbox_messages, options->inbox_bytes)) {
         pause_reading(conn);
         return false;
     }
@@ -113,14 +113,14 @@ static void feed(struct tg_conn *conn, uint8_t *data, size_t len)
         return;
     }
     if (conn->paused && consumed < len && !conn->peer_close_seen &&
-        tg_inbox_keep_unread(&conn->inbox, data + consumed, len - consumed) != TG_ERR_OK)
+        tg__inbox_keep_unread(conn, data + consumed, len - consumed) != TG_ERR_OK)
         tg_conn_fail(conn, 1011, "out of memory", "out of memory");
 }
 
 void tg__receive(struct tg_conn *conn, uint8_t *data, size_t len)
 {
     if (conn->paused) { /* read before the stop took effect */
-        if (tg_inbox_keep_unread(&conn->inbox, data, len) != TG_ERR_OK)
+        if (tg__inbox_keep_unread(conn, data, len) != TG_ERR_OK)
             tg__lose(conn, 1006, "out of memory");
         return;
     }
@@ -131,7 +131,7 @@ void tg__receive(struct tg_conn *conn, uint8_t *data, size_t len)
 static void drain_inbox(struct tg_conn *conn)
 {
     while (can_dispatch(conn)) {
-        struct tg_inbox_message *message = tg_inbox_pop(&conn->inbox);
+        struct tg_inbox_message *message = tg__inbox_pop(conn);
         if (message == NULL)
             return;
         tg__dispatch(conn, message->kind, (const char *)message->data, message->len);
@@ -144,13 +144,14 @@ static bool may_resume(const struct tg_conn *conn)
     const struct tg_hub_options *options = tg__options(conn);
     if (tg_conn_state(conn) == TG_CONNECTING)
         return false;
-    return !tg__is_up(conn) ||
-           tg_inbox_has_room(&conn->inbox, options->inbox_messages, options->inbox_bytes);
+    const struct tg_inbox *inbox = tg__inbox(conn);
+    return !tg__is_up(conn) || inbox == NULL ||
+           tg_inbox_has_room(inbox, options->inbox_messages, options->inbox_bytes);
 }
 
 static void feed_unread(struct tg_conn *conn)
 {
-    struct tg_buffer bytes = tg_inbox_take_unread(&conn->inbox);
+    struct tg_buffer bytes = tg__inbox_take_unread(conn);
     conn->paused = false;
     if (bytes.len > 0 && conn->upgraded)
         feed(conn, tg_buffer_head(&bytes), bytes.len);
@@ -160,7 +161,7 @@ static void feed_unread(struct tg_conn *conn)
 /* One thing that can go on now; false when there is none. */
 static bool make_progress(struct tg_conn *conn)
 {
-    if (can_dispatch(conn) && tg_inbox_count(&conn->inbox) > 0) {
+    if (can_dispatch(conn) && tg__inbox_count(conn) > 0) {
         drain_inbox(conn);
         return true;
     }

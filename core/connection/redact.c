@@ -130,14 +130,14 @@ static void find_secrets(struct secrets *secrets, const struct tg_request *reque
     secrets->decoded_count = 0;
     struct tg_request_header header;
     for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
-        if (strcmp(header.name, "cookie") == 0)
+        if (header.number == TG_HEADER_COOKIE)
             add_values(secrets, header.value, ';', false);
-        else if (strcmp(header.name, "sec-websocket-protocol") == 0)
+        else if (header.number == TG_HEADER_SEC_WEBSOCKET_PROTOCOL)
             add_subprotocols(secrets, header.value);
-        else if (strcmp(header.name, "authorization") == 0)
+        else if (header.number == TG_HEADER_AUTHORIZATION)
             add_authorization(secrets, header.value);
         else if (names_a_secret(header.name))
-            add(secrets, header.value, strlen(header.value));
+            add(secrets, header.value, header.value_len);
     }
     add_values(secrets, tg_request_query(request), '&', true);
 }

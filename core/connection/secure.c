@@ -23,13 +23,13 @@ struct tg_request *tg__secure_request(const struct tg_conn *conn, struct tg_requ
     struct tg_buffer certificate = TG_BUFFER_INIT;
     struct tg_request *request = NULL;
     if (!tg_stream_has_tls(conn->stream))
-        return tg_request_create(conn->http, about);
+        return tg_request_create(tg__http(conn), about);
     if (tg_stream_tls_describe(conn->stream, &info) == TG_ERR_OK &&
         tg_stream_tls_peer_certificate(conn->stream, &certificate) == TG_ERR_OK &&
         terminate(&info) == TG_ERR_OK && terminate(&certificate) == TG_ERR_OK) {
         about->tls_info = text_of(&info);
         about->client_certificate = text_of(&certificate);
-        request = tg_request_create(conn->http, about);
+        request = tg_request_create(tg__http(conn), about);
     }
     tg_buffer_fini(&info);
     tg_buffer_fini(&certificate);

@@ -4,7 +4,7 @@
  *   accepted ──[authenticate]──> authenticated ──[create_context, prepare]──> services_ready
  *       │  need_message: the client's `authenticate` message, then again         │
  *       └──────────────── any no, fault or deadline ──> closing ──> failed       v
- *   degraded <──[prepare: degraded]                                       processing_ready
+ *   degraded <──[prepare: degraded] (degraded.c)                          processing_ready
  *   degraded ──[retry]──> reconnecting ──[prepare]──> processing_ready | degraded
  *
  * I1  No step is skipped and none is left half done: what is not a clear yes ends the connection.
@@ -71,18 +71,18 @@ bool tg__setup_take_auth_message(struct tg_conn *conn)
     /* Others may stand before it; they keep their place and their order. Nothing else takes from the
      * inbox in this state, so none is looked at twice: a trickle of bytes costs no more than a burst. */
     size_t index = 0;
-    struct tg_inbox_queue *queue = conn->inbox.queue;
-    if (queue == NULL)
+    struct tg_inbox *inbox = tg__inbox(conn);
+    if (inbox == NULL)
         return false;
-    TG_LIST_EACH (node, next, &queue->messages) {
+    TG_LIST_EACH (node, next, &inbox->messages) {
         struct tg_inbox_message *message = TG_CONTAINER_OF(node, struct tg_inbox_message, node);
-        if (index++ < queue->auth_checked)
+        if (index++ < inbox->auth_checked)
             continue;
         if (!is_authenticate(message)) {
-            queue->auth_checked++;
+            inbox->auth_checked++;
             continue;
         }
-        tg_inbox_take(&conn->inbox, message);
+        tg__inbox_take(conn, message);
         conn->wants_auth_message = false;
         ask_authenticate(conn, (const char *)message->data, message->len);
         tg_free(message);
@@ -214,7 +214,7 @@ void tg__context_answered(struct tg_conn *conn, const struct tg_hook_result *res
     tg__prepare_answered(conn, &(struct tg_hook_result){.outcome = TG_HOOK_OK_OUTCOME});
 }
 
-static void send_ready(struct tg_conn *conn)
+void tg__send_ready(struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
     struct tg_buffer body = TG_BUFFER_INIT;
@@ -231,8 +231,8 @@ static void send_ready(struct tg_conn *conn)
     tg_json_member_str(&w, "user_id", tg_conn_user_id(conn));
     if (tg_conn_expires_at(conn) > 0)
         tg_json_member_real(&w, "expires_at", tg_conn_expires_at(conn));
-    if (conn->degraded != NULL)
-        tg_json_member_str(&w, "reason", conn->degraded->reason);
+    if (tg__degraded(conn) != NULL)
+        tg_json_member_str(&w, "reason", tg__degraded(conn)->reason);
     tg_json_end_object(&w);
     tg_json_end_object(&w);
     if (tg_json_writer_failed(&w)) {
@@ -243,43 +243,10 @@ static void send_ready(struct tg_conn *conn)
     tg__send_json(conn, &body);
 }
 
-static enum tg_err note_degraded(struct tg_conn *conn, const char *why)
-{
-    size_t size = strlen(why) + 1;
-    struct tg_degraded *degraded = tg_alloc(sizeof *degraded + size);
-    if (degraded == NULL)
-        return TG_ERR_NOMEM;
-    memcpy(degraded->reason, why, size);
-    degraded->retry_delay_ms = conn->degraded == NULL ? 0 : conn->degraded->retry_delay_ms;
-    tg_free(conn->degraded);
-    conn->degraded = degraded;
-    return TG_ERR_OK;
-}
-
-static void become_degraded(struct tg_conn *conn, const char *why)
-{
-    if (why == NULL)
-        why = "a service is missing";
-    if (note_degraded(conn, why) != TG_ERR_OK) {
-        out_of_memory(conn);
-        return;
-    }
-    bool first = tg_conn_state(conn) == TG_AUTHENTICATED;
-    if (tg__move(conn, TG_DEGRADED, first ? "prepare: degraded" : "prepare: still degraded") !=
-        TG_ERR_OK) {
-        tg_conn_fail(conn, 1011, "illegal transition", "internal error");
-        return;
-    }
-    if (first)
-        send_ready(conn);
-    tg__arm_retry(conn);
-}
-
 static void become_ready(struct tg_conn *conn)
 {
     enum tg_err err = TG_ERR_OK;
-    tg_free(conn->degraded);
-    conn->degraded = NULL;
+    tg__free_attached(conn, TG_ATTACHED_DEGRADED);
     if (tg_conn_state(conn) == TG_AUTHENTICATED)
         err = tg__move(conn, TG_SERVICES_READY, "context and services are there");
     if (err == TG_ERR_OK)
@@ -288,38 +255,9 @@ static void become_ready(struct tg_conn *conn)
         tg_conn_fail(conn, 1011, "illegal transition", "internal error");
         return;
     }
-    send_ready(conn);
+    tg__send_ready(conn);
     conn->last_message_ms = (uint32_t)tg_timers_now_ms(conn->hub->timers);
     tg__arm_idle(conn);
-}
-
-enum tg_err tg_conn_degrade(struct tg_conn *conn, const char *why)
-{
-    enum tg_state state = tg_conn_state(conn);
-    if (!tg_conn_is_open(conn))
-        return TG_ERR_CLOSED;
-    if (state == TG_DEGRADED || state == TG_RECONNECTING || conn->degraded != NULL)
-        return TG_ERR_OK; /* it is known, and being tried again */
-    if (!tg_state_is_operational(state))
-        return TG_ERR_ILLEGAL;
-    if (note_degraded(conn, why) != TG_ERR_OK)
-        return TG_ERR_NOMEM;
-    conn->degraded_untold = true;
-    if (state != TG_PROCESSING) {
-        enum tg_err err = tg__move(conn, TG_DEGRADED, "a service is missing");
-        if (err != TG_ERR_OK)
-            return err;
-        tg__tell_degraded(conn);
-    }
-    tg__arm_retry(conn); /* in place of the idle timer; when it comes due during a run, after it */
-    return TG_ERR_OK;
-}
-
-void tg__tell_degraded(struct tg_conn *conn)
-{
-    if (conn->degraded_untold)
-        send_ready(conn);
-    conn->degraded_untold = false;
 }
 
 void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *result)
@@ -329,11 +267,12 @@ void tg__prepare_answered(struct tg_conn *conn, const struct tg_hook_result *res
         return;
     if (result->outcome == TG_HOOK_OK_OUTCOME) {
         if (result->verdict == TG_VERDICT_DEGRADED)
-            become_degraded(conn, result->reason);
+            tg__become_degraded(conn, result->reason);
         else
             become_ready(conn);
     } else if (state == TG_RECONNECTING && result->outcome == TG_HOOK_DENIED_OUTCOME) {
-        become_degraded(conn, result->reason); /* a connection that works is not lost to a retry */
+        /* A connection that works is not lost to a retry. */
+        tg__become_degraded(conn, result->reason);
     } else {
         tg__refused_by_hook(conn, "prepare: refused", 1011, result);
     }

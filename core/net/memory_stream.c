@@ -13,10 +13,12 @@
 
 #include <string.h>
 
+#include "base/list.h" /* TG_CONTAINER_OF */
 #include "base/memory.h"
 #include "net/net_internal.h"
 
 struct tg_memory_peer {
+    struct tg_filter filter;   /* of `stream` */
     struct tg_stream *stream;  /* NULL once closed */
     struct tg_address address; /* what the owner takes the peer's to be */
     char *certificate;         /* owned; NULL: none */
@@ -46,7 +48,7 @@ static void free_memory(struct tg_memory_peer *peer)
 
 static struct tg_memory_peer *state_of(const struct tg_stream *stream)
 {
-    return stream->filter_state;
+    return TG_CONTAINER_OF(stream->filter, struct tg_memory_peer, filter);
 }
 
 /* What fits through the window. False: nothing did, or memory is out, which loses the connection. */
@@ -109,9 +111,9 @@ static struct tg_address address_for_owner(const struct tg_stream *stream)
     return state_of(stream)->address;
 }
 
-static void on_stream_gone(void *state)
+static void on_stream_gone(struct tg_filter *filter)
 {
-    struct tg_memory_peer *peer = state;
+    struct tg_memory_peer *peer = TG_CONTAINER_OF(filter, struct tg_memory_peer, filter);
 
     peer->stream = NULL;
     peer->gone = true;
@@ -133,14 +135,14 @@ static enum tg_err certificate_for_owner(const struct tg_stream *stream, struct 
     return certificate == NULL ? TG_ERR_OK : tg_buffer_append_str(out, certificate);
 }
 
-#define MEMORY_FILTER                                                                              \
+#define MEMORY_CALLS                                                                               \
     .write = on_owner_write, .shutdown = on_owner_shutdown, .closing = on_owner_closing,           \
     .held = held_for_owner, .reading = on_owner_reading, .peer = address_for_owner,                \
     .destroy = on_stream_gone
 
-static const struct tg_filter memory = {MEMORY_FILTER};
-static const struct tg_filter memory_with_tls = {
-    MEMORY_FILTER,
+static const struct tg_filter_calls calls = {MEMORY_CALLS};
+static const struct tg_filter_calls calls_with_tls = {
+    MEMORY_CALLS,
     .describe = describe_tls,
     .certificate = certificate_for_owner,
 };
@@ -153,6 +155,7 @@ enum tg_err tg_memory_stream_create(struct tg_stream **out, struct tg_memory_pee
 
     if (peer == NULL)
         return TG_ERR_NOMEM;
+    peer->filter.calls = options->tls ? &calls_with_tls : &calls;
     peer->address = options->address;
     peer->window = SIZE_MAX;
     peer->abandoned = true; /* until the caller has it */
@@ -163,8 +166,7 @@ enum tg_err tg_memory_stream_create(struct tg_stream **out, struct tg_memory_pee
             return TG_ERR_NOMEM;
         }
     }
-    enum tg_err err =
-        tg__stream_detached(&peer->stream, net, options->tls ? &memory_with_tls : &memory, peer);
+    enum tg_err err = tg__stream_detached(&peer->stream, net, &peer->filter);
     if (err != TG_ERR_OK)
         return err;
     peer->abandoned = false;

@@ -1,12 +1,12 @@
 /* net_internal.h - what the files of this folder know of a stream and nobody else may see.
  *
- * Between the socket and the owner of a stream stands a filter, a table of functions:
+ * Between the socket and the owner of a stream stands a filter, functions with what they keep:
  *
  *   socket ──received, ended──> filter ──deliver, end──> owner
  *   socket <──send, send_fin── filter <──write, shutdown── owner
  *
- * A stream begins with the filter that changes nothing (stream.c); TLS puts its own there (tls.c). One
- * that stands in place of the socket, so that there is none, is in memory_stream.c.
+ * A stream begins as a plain one, with the functions that change nothing (stream.c); TLS puts its own filter
+ * there (tls.c). One that stands in place of the socket, so that there is none, is in memory_stream.c.
  */
 #ifndef TG_NET_NET_INTERNAL_H
 #define TG_NET_NET_INTERNAL_H
@@ -17,7 +17,9 @@
 #include "base/error.h"
 #include "net/stream.h"
 
-struct tg_filter {
+struct tg_filter;
+
+struct tg_filter_calls {
     /* From the loop. The callee may end or close the stream. */
     void (*received)(struct tg_stream *stream, uint8_t *data, size_t len);
     /* From the loop: the peer's FIN. */
@@ -29,7 +31,7 @@ struct tg_filter {
     void (*shutdown)(struct tg_stream *stream);
     /* Last words, before the socket is closed. NULL: none. */
     void (*closing)(struct tg_stream *stream);
-    /* Bytes that the owner has written and the socket was not offered yet. NULL: never any. */
+    /* Bytes that the owner has written and the socket was not offered yet. */
     size_t (*held)(const struct tg_stream *stream);
     /* Reading is wanted, or no longer. NULL: the socket is told. */
     void (*reading)(struct tg_stream *stream, bool wanted);
@@ -38,21 +40,21 @@ struct tg_filter {
     /* As in tls.h. NULL: there is no TLS. */
     enum tg_err (*describe)(const struct tg_stream *stream, struct tg_buffer *out);
     enum tg_err (*certificate)(const struct tg_stream *stream, struct tg_buffer *out);
-    /* Frees the state, after the last of the above. NULL: there is none. */
-    void (*destroy)(void *state);
+    /* After the last of the above: no stream has it any more. Of a plain one it is never called. */
+    void (*destroy)(struct tg_filter *filter);
 };
 
 struct tg_net {
     struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
     /* poller.c: */
-    bool leads;                      /* the loop is in the epoll, and not the epoll in the loop */
-    int handles_open;                /* of the two: */
-    uv_poll_t poll;                  /* of epoll_fd; not opened when it leads */
-    uv_idle_t again;                 /* active while there is a `first` */
-    int epoll_fd;                    /* owned */
-    uint32_t sockets;                /* in it */
-    struct tg_stream *first, **last; /* that want a turn without news from the kernel */
-    uint32_t streams;                /* that are not freed */
+    bool leads;                     /* the loop is in the epoll, and not the epoll in the loop */
+    int handles_open;               /* of the two: */
+    uv_poll_t poll;                 /* of epoll_fd; not opened when it leads */
+    uv_idle_t again;                /* active while there is a `first` */
+    int epoll_fd;                   /* owned */
+    uint32_t sockets;               /* in it */
+    struct tg_stream *first, *last; /* that want a turn without news from the kernel */
+    uint32_t streams;               /* that are not freed */
     bool destroyed;
     /* Given up when there is no other descriptor, so that a client can at least be told (listener.c); -1: it
      * is in use. */
@@ -77,17 +79,29 @@ struct tg_pending {
     int error; /* errno of what failed and is told from the loop; 0: nothing did */
 };
 
-/* There is one for every idle client: nothing is in it that can be had when it is needed. */
+/* What a stream has that is not plain, or not at rest. What else a filter keeps of its stream stands behind. */
+struct tg_filter {
+    const struct tg_filter_calls *calls; /* static */
+    struct tg_stream *next;              /* as of tg_stream */
+    struct tg_pending pending;
+};
+
+/* There is one for every idle client: nothing is in it that can be had when it is needed, and two pointers of
+ * which a plain stream at rest needs one share a word. Of 40 bytes malloc makes 48; one more word would be 64. */
 struct tg_stream {
     struct tg_net *net;                          /* borrowed until on_closed */
     const struct tg_stream_callbacks *callbacks; /* borrowed until on_closed; NULL: not bound */
     void *ctx;                                   /* of the callbacks; borrowed until on_closed */
-    const struct tg_filter *filter;              /* static */
-    void *filter_state;                          /* owned, by filter->destroy */
-    struct tg_pending *pending;                  /* owned; NULL: nothing is */
-    struct tg_stream *next;                      /* in net->first */
-    int fd;                                      /* owned; -1: none, or closed */
-    bool waits : 1;                              /* in net->first */
+
+    union {
+        struct tg_filter *filter; /* if has_filter; owned */
+        struct tg_stream *next;   /* if not; behind this one in net->first, or NULL */
+    };                            /* for either there are tg__calls_of and tg__next_of */
+
+    int fd;              /* owned; -1: none, or closed */
+    bool has_filter : 1; /* also a plain one, while something is pending */
+    bool pending : 1;    /* there is something in filter->pending */
+    bool waits : 1;      /* in net->first */
     bool readable : 1; /* the kernel may have bytes, or an end, that no event will tell of again */
     bool marked : 1;   /* a read may stop short of what is there: at an end, or at an urgent byte */
     bool room_asked : 1; /* of the kernel: an event tells when there is some */
@@ -109,22 +123,40 @@ void tg__stream_end(struct tg_stream *stream, enum tg_err err, const char *why);
 void tg__stream_written(struct tg_stream *stream);
 
 /* To the socket. Not while stream->writing. Takes what it can at once, which leaves `bytes` empty with
- * its memory; what is left of it moves to the stream (then stream->writing, and filter->sent comes). */
+ * its memory; what is left of it moves to the stream (then stream->writing, and `sent` comes). */
 TG_MUST enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes);
 /* FIN, after what is being sent. Once. */
 void tg__stream_send_fin(struct tg_stream *stream);
 
-/* A stream without a socket: its filter must never send, and has `reading` and `peer`. Takes filter_state. */
+/* A stream without a socket: its filter must never send, and has `reading` and `peer`. Takes the filter, also
+ * on error. */
 TG_MUST enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
-                                        const struct tg_filter *filter, void *filter_state);
+                                        struct tg_filter *filter);
 
 /* What every connected socket is set to. A socket that listens passes it on to those it accepts. */
 void tg__socket_tune(int fd);
 /* A stream over a connected socket that is tuned and does not block. Takes `fd`, also on error. */
 TG_MUST enum tg_err tg__stream_adopt(struct tg_stream **out, struct tg_net *net, int fd);
 
-/* With the filter that changes nothing, and no socket yet; NULL when memory is out. */
+/* Plain, which is with the filter that changes nothing, and no socket yet; NULL when memory is out. */
 TG_MUST struct tg_stream *tg__stream_new(struct tg_net *net);
+/* Of a plain one that nothing is pending of; owned from here on. */
+void tg__stream_set_filter(struct tg_stream *stream, struct tg_filter *filter);
+
+extern const struct tg_filter_calls tg__plain_calls;
+
+static inline const struct tg_filter_calls *tg__calls_of(const struct tg_stream *stream)
+{
+    return stream->has_filter ? stream->filter->calls : &tg__plain_calls;
+}
+static inline struct tg_stream **tg__next_of(struct tg_stream *stream)
+{
+    return stream->has_filter ? &stream->filter->next : &stream->next;
+}
+
+/* Something is pending from here on: what it returns is zero but for what the caller sets. NULL when memory is
+ * out. */
+TG_MUST struct tg_pending *tg__stream_suspend(struct tg_stream *stream);
 /* What was pending has come to an end. */
 void tg__stream_settled(struct tg_stream *stream);
 /* From the loop, soon after tg__poller_again: reads what is left, tells what has failed, and frees the

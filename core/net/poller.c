@@ -1,7 +1,7 @@
 /* poller.c - tells the streams of a loop what the kernel has for them.
  *
- * An epoll of the net's own, edge-triggered. With a handle of libuv's for each, a stream took 296 bytes instead of
- * 64 and every message was asked about twice: a socket that stays in a level-triggered epoll is looked at again
+ * An epoll of the net's own, edge-triggered. With a handle of libuv's for each, a stream took several times the
+ * memory and every message was asked about twice: a socket that stays in a level-triggered epoll is looked at again
  * after its bytes were read. An edge is told once, so what a stream leaves unread it has to remember
  * (tg_stream.readable), and to come back to by itself: those that do wait in `first`.
  *
@@ -54,11 +54,10 @@ static void on_again(uv_idle_t *again)
     struct tg_stream *stream = net->first;
 
     net->first = NULL;
-    net->last = &net->first;
     (void)uv_idle_stop(again);
     while (stream != NULL) {
-        struct tg_stream *next = stream->next;
-        stream->next = NULL;
+        struct tg_stream *next = *tg__next_of(stream);
+        *tg__next_of(stream) = NULL;
         stream->waits = false;
         tg__stream_turn(stream); /* which may put it into the list anew */
         stream = next;
@@ -86,7 +85,6 @@ static enum tg_err be_watched(struct tg_net *net)
 
 enum tg_err tg__poller_open(struct tg_net *net)
 {
-    net->last = &net->first;
     net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (net->epoll_fd == -1)
         return TG_ERR_SYS;
@@ -120,7 +118,7 @@ void tg__poller_close(struct tg_net *net)
  * us twice for each. */
 static int watch(struct tg_stream *stream, int operation)
 {
-    uint32_t room = stream->pending != NULL ? EPOLLOUT : 0;
+    uint32_t room = stream->pending ? EPOLLOUT : 0;
     struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | room,
                                 .data.ptr = stream};
 
@@ -141,7 +139,7 @@ enum tg_err tg__poller_add(struct tg_stream *stream)
 
 void tg__poller_update(struct tg_stream *stream)
 {
-    if (stream->room_asked != (stream->pending != NULL))
+    if (stream->room_asked != stream->pending)
         (void)watch(stream, EPOLL_CTL_MOD); /* takes no memory; what is there already is told */
 }
 
@@ -164,8 +162,11 @@ void tg__poller_again(struct tg_stream *stream)
     if (stream->waits)
         return;
     stream->waits = true;
-    *net->last = stream;
-    net->last = &stream->next;
+    if (net->first == NULL)
+        net->first = stream;
+    else
+        *tg__next_of(net->last) = stream;
+    net->last = stream;
     if (!uv_is_active((uv_handle_t *)&net->again)) {
         uv_ref((uv_handle_t *)&net->again);
         (void)uv_idle_start(&net->again, on_again);
@@ -189,18 +190,20 @@ void tg_net_run(struct tg_net *net, bool (*before_wait)(void *ctx), void *ctx)
 
 void tg_net_settle(struct tg_net *net)
 {
-    struct tg_stream **at = &net->first;
+    struct tg_stream *before = NULL;
 
-    while (*at != NULL) {
-        struct tg_stream *stream = *at;
+    for (struct tg_stream *stream = net->first; stream != NULL;) {
+        struct tg_stream *next = *tg__next_of(stream);
         if (!stream->closing) {
-            at = &stream->next;
+            before = stream;
+            stream = next;
             continue;
         }
-        *at = stream->next;
-        if (net->last == &stream->next)
-            net->last = at;
+        *(before == NULL ? &net->first : tg__next_of(before)) = next;
+        if (net->last == stream)
+            net->last = before;
         tg__stream_turn(stream); /* which may close others */
-        at = &net->first;
+        before = NULL;
+        stream = net->first;
     }
 }

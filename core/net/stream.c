@@ -1,12 +1,13 @@
 /* stream.c - a byte stream as its owner has it, and the filter that changes nothing.
  *
  * tg_net owns the read buffer, which a read fills and on_read empties before anything else runs, so
- * one serves all streams of a loop. A tg_stream owns its socket, its filter's state and the bytes that
- * the kernel did not take yet; it is freed in `finish` and nowhere else.
+ * one serves all streams of a loop. A tg_stream owns its socket, its filter and the bytes that the
+ * kernel did not take yet; it is freed in `finish` and nowhere else.
  *
  * I1  After `ended` is set on_read does not come again, and on_end only to say that all is `lost`; after
  *     `closing` only on_closed.
- * I2  `pending` is there exactly while a connect or a write is under way, or none came to be.
+ * I2  Something is pending exactly while a connect or a write is under way, or none came to be.
+ * I3  A plain stream has a filter of its own exactly while something is pending.
  */
 #include "net/stream.h"
 
@@ -15,13 +16,40 @@
 #include "base/memory.h"
 #include "net/net_internal.h"
 
+void tg__stream_set_filter(struct tg_stream *stream, struct tg_filter *filter)
+{
+    assert(!stream->has_filter);
+    filter->next = stream->next;
+    stream->filter = filter;
+    stream->has_filter = true;
+}
+
+struct tg_pending *tg__stream_suspend(struct tg_stream *stream)
+{
+    if (!stream->has_filter) {
+        struct tg_filter *filter = tg_calloc(1, sizeof *filter);
+        if (filter == NULL)
+            return NULL;
+        filter->calls = &tg__plain_calls;
+        tg__stream_set_filter(stream, filter);
+    }
+    stream->pending = true;
+    return &stream->filter->pending;
+}
+
 void tg__stream_settled(struct tg_stream *stream)
 {
-    if (stream->pending == NULL)
+    if (!stream->pending)
         return;
-    tg_buffer_fini(&stream->pending->unsent);
-    tg_free(stream->pending);
-    stream->pending = NULL;
+    struct tg_filter *filter = stream->filter;
+    stream->pending = false;
+    tg_buffer_fini(&filter->pending.unsent);
+    filter->pending = (struct tg_pending){0};
+    if (filter->calls != &tg__plain_calls)
+        return;
+    stream->has_filter = false;
+    stream->next = filter->next;
+    tg_free(filter);
 }
 
 static void finish(struct tg_stream *stream)
@@ -29,8 +57,10 @@ static void finish(struct tg_stream *stream)
     struct tg_net *net = stream->net;
 
     tg__stream_settled(stream);
-    if (stream->filter->destroy != NULL)
-        stream->filter->destroy(stream->filter_state);
+    if (stream->has_filter) {
+        stream->filter->calls->destroy(stream->filter);
+        stream->has_filter = false;
+    }
     if (stream->callbacks != NULL)
         stream->callbacks->on_closed(stream->ctx);
     tg_free(stream);
@@ -50,12 +80,19 @@ static void plain_ended(struct tg_stream *stream)
     tg__stream_end(stream, TG_ERR_OK, "end of stream");
 }
 
-static const struct tg_filter plain = {
+static size_t plain_held(const struct tg_stream *stream)
+{
+    (void)stream;
+    return 0;
+}
+
+const struct tg_filter_calls tg__plain_calls = {
     .received = tg__stream_deliver,
     .ended = plain_ended,
     .sent = tg__stream_written,
     .write = tg__stream_send,
     .shutdown = tg__stream_send_fin,
+    .held = plain_held,
 };
 
 struct tg_stream *tg__stream_new(struct tg_net *net)
@@ -67,13 +104,7 @@ struct tg_stream *tg__stream_new(struct tg_net *net)
     stream->net = net;
     stream->fd = -1;
     net->streams++;
-    stream->filter = &plain;
     return stream;
-}
-
-static size_t held(const struct tg_stream *stream)
-{
-    return stream->filter->held == NULL ? 0 : stream->filter->held(stream);
 }
 
 void tg__stream_deliver(struct tg_stream *stream, uint8_t *data, size_t len)
@@ -100,16 +131,15 @@ void tg__stream_written(struct tg_stream *stream)
 }
 
 enum tg_err tg__stream_detached(struct tg_stream **out, struct tg_net *net,
-                                const struct tg_filter *filter, void *filter_state)
+                                struct tg_filter *filter)
 {
     struct tg_stream *stream = tg__stream_new(net);
 
     if (stream == NULL) {
-        filter->destroy(filter_state);
+        filter->calls->destroy(filter);
         return TG_ERR_NOMEM;
     }
-    stream->filter = filter;
-    stream->filter_state = filter_state;
+    tg__stream_set_filter(stream, filter);
     *out = stream;
     return TG_ERR_OK;
 }
@@ -129,8 +159,8 @@ enum tg_err tg_stream_read_start(struct tg_stream *stream)
     if (stream->reading)
         return TG_ERR_OK;
     stream->reading = true;
-    if (stream->filter->reading != NULL)
-        stream->filter->reading(stream, true);
+    if (tg__calls_of(stream)->reading != NULL)
+        tg__calls_of(stream)->reading(stream, true);
     else if (stream->readable)
         tg__poller_again(stream);
     return TG_ERR_OK;
@@ -141,8 +171,8 @@ void tg_stream_read_stop(struct tg_stream *stream)
     if (!stream->reading)
         return;
     stream->reading = false;
-    if (stream->filter->reading != NULL)
-        stream->filter->reading(stream, false);
+    if (tg__calls_of(stream)->reading != NULL)
+        tg__calls_of(stream)->reading(stream, false);
 }
 
 enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes)
@@ -152,17 +182,22 @@ enum tg_err tg_stream_write(struct tg_stream *stream, struct tg_buffer *bytes)
     assert(stream->callbacks != NULL && !tg_stream_is_writing(stream));
     if (bytes->len == 0)
         return TG_ERR_OK;
-    return stream->filter->write(stream, bytes);
+    return tg__calls_of(stream)->write(stream, bytes);
 }
 
+/* Both are asked with every message, mostly of one that has none. */
 bool tg_stream_is_writing(const struct tg_stream *stream)
 {
-    return stream->writing || held(stream) > 0;
+    if (!stream->has_filter)
+        return false;
+    return stream->writing || stream->filter->calls->held(stream) > 0;
 }
 
 size_t tg_stream_unwritten(const struct tg_stream *stream)
 {
-    return (stream->writing ? stream->pending->unsent.len : 0) + held(stream);
+    if (!stream->has_filter)
+        return 0;
+    return stream->filter->pending.unsent.len + stream->filter->calls->held(stream);
 }
 
 void tg_stream_shutdown(struct tg_stream *stream)
@@ -170,15 +205,15 @@ void tg_stream_shutdown(struct tg_stream *stream)
     if (stream->shut || stream->closing)
         return;
     stream->shut = true;
-    stream->filter->shutdown(stream);
+    tg__calls_of(stream)->shutdown(stream);
 }
 
 void tg_stream_close(struct tg_stream *stream)
 {
     if (stream->closing)
         return;
-    if (stream->filter->closing != NULL)
-        stream->filter->closing(stream);
+    if (tg__calls_of(stream)->closing != NULL)
+        tg__calls_of(stream)->closing(stream);
     stream->closing = true;
     stream->reading = false;
     if (stream->fd != -1)

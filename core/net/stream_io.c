@@ -19,7 +19,7 @@ static void lost(struct tg_stream *stream, int error)
 
 static bool has_failed(const struct tg_stream *stream)
 {
-    return stream->pending != NULL && stream->pending->error != 0;
+    return stream->pending && stream->filter->pending.error != 0;
 }
 
 /* One buffer a turn of the loop is enough for a peer that sends fast: others wait for theirs. */
@@ -37,11 +37,11 @@ static void read_once(struct tg_stream *stream)
     if (stream->readable)
         tg__poller_again(stream);
     if (n > 0)
-        stream->filter->received(stream, net->read_buffer, (size_t)n);
+        tg__calls_of(stream)->received(stream, net->read_buffer, (size_t)n);
     else if (has_failed(stream))
         return; /* a write, which says more */
     else if (n == 0)
-        stream->filter->ended(stream);
+        tg__calls_of(stream)->ended(stream);
     else if (error != EAGAIN)
         lost(stream, error);
 }
@@ -65,7 +65,7 @@ static int offer(int fd, struct tg_buffer *bytes)
 /* Told in the next turn, when reading has come to the end that must be there. */
 static void note_failure(struct tg_stream *stream, int error)
 {
-    stream->pending->error = error;
+    stream->filter->pending.error = error;
     stream->readable = true;
     stream->marked = true;
     tg__poller_again(stream);
@@ -76,7 +76,7 @@ enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
     int error = offer(stream->fd, bytes);
     if (bytes->len == 0)
         return TG_ERR_OK;
-    struct tg_pending *pending = tg_calloc(1, sizeof *pending);
+    struct tg_pending *pending = tg__stream_suspend(stream);
     if (pending == NULL) {
         stream->cut = true;
         tg__poller_again(stream);
@@ -84,7 +84,6 @@ enum tg_err tg__stream_send(struct tg_stream *stream, struct tg_buffer *bytes)
     }
     pending->unsent = *bytes;
     *bytes = TG_BUFFER_INIT;
-    stream->pending = pending;
     stream->writing = true;
     if (error != 0)
         note_failure(stream, error);
@@ -109,7 +108,7 @@ void tg__stream_send_fin(struct tg_stream *stream)
 
 static void go_on_writing(struct tg_stream *stream)
 {
-    struct tg_pending *pending = stream->pending;
+    struct tg_pending *pending = &stream->filter->pending;
     int error = offer(stream->fd, &pending->unsent);
 
     if (error != 0)
@@ -120,14 +119,14 @@ static void go_on_writing(struct tg_stream *stream)
     tg__stream_settled(stream);
     if (stream->fin_waits)
         send_fin_now(stream);
-    stream->filter->sent(stream);
+    tg__calls_of(stream)->sent(stream);
     if (!stream->closing)
         tg__poller_update(stream);
 }
 
 static void end_writing(struct tg_stream *stream)
 {
-    int error = stream->pending->error;
+    int error = stream->filter->pending.error;
 
     stream->writing = false;
     tg__stream_settled(stream);
@@ -138,9 +137,9 @@ static void end_writing(struct tg_stream *stream)
 
 static void end_connecting(struct tg_stream *stream)
 {
-    tg_stream_connected_fn on_connected = stream->pending->on_connected;
-    void *ctx = stream->pending->connected_ctx;
-    int error = stream->pending->error;
+    tg_stream_connected_fn on_connected = stream->filter->pending.on_connected;
+    void *ctx = stream->filter->pending.connected_ctx;
+    int error = stream->filter->pending.error;
     socklen_t len = sizeof error;
 
     if (error == 0 && getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
@@ -162,9 +161,9 @@ void tg__socket_ready(struct tg_stream *stream, uint32_t events)
         stream->readable = true;
     if ((events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         stream->marked = true;
-    if (stream->pending != NULL && !has_failed(stream) &&
+    if (stream->pending && !has_failed(stream) &&
         (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
-        if (stream->pending->on_connected != NULL)
+        if (stream->filter->pending.on_connected != NULL)
             end_connecting(stream);
         else
             go_on_writing(stream);
@@ -183,7 +182,7 @@ void tg__socket_turn(struct tg_stream *stream)
     }
     if (stream->closing || !has_failed(stream) || (stream->readable && stream->reading))
         return;
-    if (stream->pending->on_connected != NULL)
+    if (stream->filter->pending.on_connected != NULL)
         end_connecting(stream);
     else
         end_writing(stream);

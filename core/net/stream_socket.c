@@ -56,7 +56,7 @@ static int begin_to_connect(struct tg_stream *stream, const struct sockaddr_stor
     if (connect(fd, (const struct sockaddr *)(const void *)address, len) != 0 &&
         errno != EINPROGRESS) {
         /* Whoever refuses us is told of from the loop, as when it takes longer. */
-        stream->pending->error = errno;
+        stream->filter->pending.error = errno;
         tg__poller_again(stream);
     }
     /* Not before: a socket that is not connecting yet has hung up, says epoll. */
@@ -80,13 +80,13 @@ enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net, const 
     struct tg_stream *stream = tg__stream_new(net);
     if (stream == NULL)
         return tg_error_set(error, TG_ERR_NOMEM, "cannot connect to %s: out of memory", host);
-    stream->pending = tg_calloc(1, sizeof *stream->pending);
-    if (stream->pending == NULL) {
+    struct tg_pending *pending = tg__stream_suspend(stream);
+    if (pending == NULL) {
         tg_stream_close(stream);
         return tg_error_set(error, TG_ERR_NOMEM, "cannot connect to %s: out of memory", host);
     }
-    stream->pending->on_connected = fn;
-    stream->pending->connected_ctx = ctx;
+    pending->on_connected = fn;
+    pending->connected_ctx = ctx;
     int failed = begin_to_connect(stream, &address);
     if (failed != 0) {
         tg_stream_close(stream);
@@ -139,8 +139,8 @@ struct tg_address tg_stream_peer(const struct tg_stream *stream)
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof address;
 
-    if (stream->filter->peer != NULL)
-        return stream->filter->peer(stream);
+    if (tg__calls_of(stream)->peer != NULL)
+        return tg__calls_of(stream)->peer(stream);
     if (stream->net->accepted.of == stream)
         return stream->net->accepted.peer;
     if (getpeername(stream->fd, (struct sockaddr *)(void *)&address, &len) != 0)

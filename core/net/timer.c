@@ -2,12 +2,16 @@
  *
  * Owns the heap array and the uv_timer_t; the tg_timer nodes belong to their owners.
  *
- * I1  heap[i]->position == i + 1 for every i < count; a timer that is not in the heap has 0.
+ * I1  heap[i] has place i + 1 for every i < count; a timer that is not in the heap has 0.
  * I2  No timer in the heap is due before its parent.
  * I3  While the heap is not empty the loop timer is armed for the earliest due time or before it.
  *
  * The loop timer is only moved forward in time by waking up: pushing back the earliest deadline (what
  * every message does to an idle timer) costs no call into the loop, at the price of one early wake-up.
+ *
+ * The words of timers are compared as they are: the place below only decides between those that are due at
+ * once. Of these a timer that is started goes behind, so that one which restarts itself lets others fire. And
+ * words are read and written whole: the processor waits for a load that finds half of its bytes just stored.
  */
 #include "net/timer.h"
 
@@ -18,6 +22,7 @@
 #include "base/memory.h"
 
 #define FIRST_CAPACITY 64
+#define DUE_MAX (UINT64_MAX >> TG_TIMER_PLACE_BITS)
 
 struct tg_timers {
     uv_timer_t handle;
@@ -31,49 +36,76 @@ struct tg_timers {
     bool closing;
 };
 
-static void place(struct tg_timers *timers, size_t index, struct tg_timer *timer)
+static bool grow(struct tg_timers *timers)
+{
+    size_t capacity = timers->capacity == 0 ? FIRST_CAPACITY : timers->capacity * 2;
+
+    if (capacity > TG_TIMER_PLACE_MAX)
+        capacity = TG_TIMER_PLACE_MAX;
+    if (capacity == timers->capacity)
+        return false;
+    struct tg_timer **heap = tg_realloc(timers->heap, capacity * sizeof(struct tg_timer *));
+    if (heap == NULL)
+        return false;
+    timers->heap = heap;
+    timers->capacity = capacity;
+    return true;
+}
+
+/* `word` is the timer's own, with whatever place. */
+static void place(struct tg_timers *timers, size_t index, struct tg_timer *timer, uint64_t word)
 {
     timers->heap[index] = timer;
-    timer->position = index + 1;
+    timer->due_and_place = (word & ~TG_TIMER_PLACE_MAX) | (index + 1);
 }
 
 static void sift_up(struct tg_timers *timers, size_t index, struct tg_timer *timer)
 {
+    uint64_t word = timer->due_and_place | TG_TIMER_PLACE_MAX; /* behind those due at once */
+
     while (index > 0) {
         size_t parent = (index - 1) / 2;
-        if (timers->heap[parent]->due_ms <= timer->due_ms)
+        uint64_t parent_word = timers->heap[parent]->due_and_place;
+        if (parent_word <= word)
             break;
-        place(timers, index, timers->heap[parent]);
+        place(timers, index, timers->heap[parent], parent_word);
         index = parent;
     }
-    place(timers, index, timer);
+    place(timers, index, timer, word);
 }
 
 static void sift_down(struct tg_timers *timers, size_t index, struct tg_timer *timer)
 {
+    uint64_t word = timer->due_and_place & ~TG_TIMER_PLACE_MAX; /* before those due at once */
+
     for (;;) {
         size_t child = 2 * index + 1;
         if (child >= timers->count)
             break;
-        if (child + 1 < timers->count &&
-            timers->heap[child + 1]->due_ms < timers->heap[child]->due_ms)
-            child++;
-        if (timer->due_ms <= timers->heap[child]->due_ms)
+        uint64_t child_word = timers->heap[child]->due_and_place;
+        if (child + 1 < timers->count && timers->heap[child + 1]->due_and_place < child_word)
+            child_word = timers->heap[++child]->due_and_place;
+        if (word <= child_word)
             break;
-        place(timers, index, timers->heap[child]);
+        place(timers, index, timers->heap[child], child_word);
         index = child;
     }
-    place(timers, index, timer);
+    place(timers, index, timer, word);
+}
+
+static size_t index_of(const struct tg_timer *timer)
+{
+    return (size_t)(timer->due_and_place & TG_TIMER_PLACE_MAX) - 1;
 }
 
 static void remove_at(struct tg_timers *timers, size_t index)
 {
     struct tg_timer *last = timers->heap[--timers->count];
 
-    timers->heap[index]->position = 0;
+    timers->heap[index]->due_and_place &= ~TG_TIMER_PLACE_MAX;
     if (index == timers->count)
         return;
-    if (index > 0 && last->due_ms < timers->heap[(index - 1) / 2]->due_ms)
+    if (index > 0 && last->due_and_place < timers->heap[(index - 1) / 2]->due_and_place)
         sift_up(timers, index, last);
     else
         sift_down(timers, index, last);
@@ -91,7 +123,7 @@ static void rearm(struct tg_timers *timers)
         timers->armed_ms = UINT64_MAX;
         return;
     }
-    uint64_t due_ms = timers->heap[0]->due_ms;
+    uint64_t due_ms = tg_timer_due_ms(timers->heap[0]);
     if (due_ms >= timers->armed_ms)
         return;
     uint64_t now_ms = uv_now(timers->handle.loop);
@@ -107,7 +139,7 @@ static void on_fire(uv_timer_t *handle)
 
     timers->armed_ms = UINT64_MAX;
     timers->firing = true;
-    while (timers->count > 0 && timers->heap[0]->due_ms <= now_ms) {
+    while (timers->count > 0 && tg_timer_due_ms(timers->heap[0]) <= now_ms) {
         struct tg_timer *timer = timers->heap[0];
         remove_at(timers, 0);
         timer->fn(timer); /* may free the owner, start or stop others, or destroy all */
@@ -156,7 +188,7 @@ bool tg_timers_next_due(const struct tg_timers *timers, uint64_t *due_ms)
 {
     if (timers->count == 0)
         return false;
-    *due_ms = timers->heap[0]->due_ms;
+    *due_ms = tg_timer_due_ms(timers->heap[0]);
     return true;
 }
 
@@ -169,7 +201,7 @@ void tg_timers_set_now(struct tg_timers *timers, uint64_t now_ms)
 bool tg_timers_fire(struct tg_timers *timers)
 {
     assert(timers->manual);
-    if (timers->count == 0 || timers->heap[0]->due_ms > timers->manual_now_ms)
+    if (timers->count == 0 || tg_timer_due_ms(timers->heap[0]) > timers->manual_now_ms)
         return false;
     struct tg_timer *timer = timers->heap[0];
     remove_at(timers, 0);
@@ -184,7 +216,7 @@ void tg_timers_destroy(struct tg_timers *timers)
     timers->closing = true;
     /* Owners that outlive us may still call tg_timer_stop, which then looks no further. */
     for (size_t i = 0; i < timers->count; i++)
-        timers->heap[i]->position = 0;
+        timers->heap[i]->due_and_place = 0;
     timers->count = 0;
     if (timers->manual) {
         free_memory(timers);
@@ -205,21 +237,16 @@ enum tg_err tg_timer_start(struct tg_timers *timers, struct tg_timer *timer, uin
 
     if (timers->closing)
         return TG_ERR_CLOSED;
-    if (timer->position == 0 && timers->count == timers->capacity) {
-        size_t capacity = timers->capacity == 0 ? FIRST_CAPACITY : timers->capacity * 2;
-        struct tg_timer **heap = tg_realloc(timers->heap, capacity * sizeof(struct tg_timer *));
-        if (heap == NULL)
-            return TG_ERR_NOMEM;
-        timers->heap = heap;
-        timers->capacity = capacity;
-    }
+    if (!tg_timer_running(timer) && timers->count == timers->capacity && !grow(timers))
+        return TG_ERR_NOMEM;
     /* A zero delay asked for inside a callback waits for the next round, so that a timer which
      * restarts itself cannot hold the loop. */
     if (delay_ms == 0 && timers->firing)
         delay_ms = 1;
-    if (timer->position != 0)
-        remove_at(timers, timer->position - 1);
-    timer->due_ms = delay_ms > UINT64_MAX - 1 - now_ms ? UINT64_MAX - 1 : now_ms + delay_ms;
+    if (tg_timer_running(timer))
+        remove_at(timers, index_of(timer));
+    uint64_t due_ms = now_ms + (delay_ms < DUE_MAX ? delay_ms : DUE_MAX);
+    timer->due_and_place = (due_ms < DUE_MAX ? due_ms : DUE_MAX) << TG_TIMER_PLACE_BITS;
     timer->fn = fn;
     timers->count++;
     sift_up(timers, timers->count - 1, timer);
@@ -229,8 +256,8 @@ enum tg_err tg_timer_start(struct tg_timers *timers, struct tg_timer *timer, uin
 
 void tg_timer_stop(struct tg_timers *timers, struct tg_timer *timer)
 {
-    if (timer->position == 0)
+    if (!tg_timer_running(timer))
         return;
-    remove_at(timers, timer->position - 1);
+    remove_at(timers, index_of(timer));
     rearm(timers);
 }

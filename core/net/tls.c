@@ -157,7 +157,7 @@ static void take(struct tg_stream *stream, struct tg_tls *tls, const uint8_t *da
 
 static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     if (tls->failed)
         return;
@@ -172,7 +172,7 @@ static void tls_received(struct tg_stream *stream, uint8_t *data, size_t len)
 
 static void tls_ended(struct tg_stream *stream)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     if (tls->established)
         fail(stream, tls, TG_ERR_PROTO, "the peer ended the connection without close_notify");
@@ -184,7 +184,7 @@ static void tls_ended(struct tg_stream *stream)
 
 static void tls_sent(struct tg_stream *stream)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
     enum tg_err err = tg__tls_push_out(stream, tls);
 
     if (err != TG_ERR_OK) {
@@ -197,9 +197,9 @@ static void tls_sent(struct tg_stream *stream)
 
 /* --- the owner --------------------------------------------------------------------------------------- */
 
-static void tls_destroy(void *state)
+static void tls_destroy(struct tg_filter *filter)
 {
-    struct tg_tls *tls = state;
+    struct tg_tls *tls = TG_CONTAINER_OF(filter, struct tg_tls, filter);
 
     mbedtls_ssl_free(&tls->ssl);
     tg_buffer_fini(&tls->out);
@@ -225,7 +225,7 @@ static const char *certificate_error(const struct tg_tls *tls)
 
 static enum tg_err tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    const struct tg_tls *tls = stream->filter_state;
+    const struct tg_tls *tls = tg__tls_of(stream);
     struct tg_json_writer w = tg_json_writer_on(out);
     char cipher[TG__TLS_CIPHER_SIZE];
 
@@ -244,7 +244,7 @@ static enum tg_err tls_describe(const struct tg_stream *stream, struct tg_buffer
 
 static enum tg_err tls_certificate(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    const struct tg_tls *tls = stream->filter_state;
+    const struct tg_tls *tls = tg__tls_of(stream);
     const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&tls->ssl);
 
     if (certificate == NULL || mbedtls_ssl_get_verify_result(&tls->ssl) != 0)
@@ -252,7 +252,7 @@ static enum tg_err tls_certificate(const struct tg_stream *stream, struct tg_buf
     return tg__tls_write_certificate(certificate, out);
 }
 
-static const struct tg_filter filter = {
+static const struct tg_filter_calls calls = {
     .received = tls_received,
     .ended = tls_ended,
     .sent = tls_sent,
@@ -267,22 +267,22 @@ static const struct tg_filter filter = {
 
 enum tg_err tg_stream_start_tls(struct tg_stream *stream, struct tg_tls_config *config, size_t lane)
 {
-    assert(lane < config->lane_count && stream->filter_state == NULL);
+    assert(lane < config->lane_count && !stream->has_filter);
     if (stream->net->plain == NULL)
         stream->net->plain = tg_alloc(PLAIN_SIZE);
     struct tg_tls *tls = stream->net->plain == NULL ? NULL : tg_calloc(1, sizeof *tls);
     if (tls == NULL)
         return TG_ERR_NOMEM;
+    tls->filter.calls = &calls;
     mbedtls_ssl_init(&tls->ssl);
     tls->config = tg_tls_config_retain(config);
     if (mbedtls_ssl_setup(&tls->ssl, &config->lanes[lane].ssl) != 0) {
-        tls_destroy(tls);
+        tls_destroy(&tls->filter);
         return TG_ERR_NOMEM;
     }
     mbedtls_ssl_set_bio(&tls->ssl, tls, tg__tls_on_send, on_receive, NULL);
     tg__tls_set_owner(&tls->ssl, tls);
-    stream->filter = &filter;
-    stream->filter_state = tls;
+    tg__stream_set_filter(stream, &tls->filter);
     return TG_ERR_OK;
 }
 
@@ -308,7 +308,7 @@ enum tg_err tg_stream_start_tls_client(struct tg_stream *stream, struct tg_tls_c
 
     if (err != TG_ERR_OK)
         return err;
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
     tls->client = true;
     err = name_server(tls, host);
     if (err != TG_ERR_OK)
@@ -321,15 +321,15 @@ enum tg_err tg_stream_start_tls_client(struct tg_stream *stream, struct tg_tls_c
 
 void tg_stream_hold_tls(struct tg_stream *stream)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
-    assert(stream->filter == &filter && !tls->begun);
+    assert(tg__calls_of(stream) == &calls && !tls->begun);
     tls->on_hold = true;
 }
 
 void tg_stream_release_tls(struct tg_stream *stream, size_t rest)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     assert(tls->on_hold);
     tls->on_hold = false;
@@ -338,22 +338,20 @@ void tg_stream_release_tls(struct tg_stream *stream, size_t rest)
 
 bool tg_stream_has_tls(const struct tg_stream *stream)
 {
-    return stream->filter->describe != NULL;
+    return tg__calls_of(stream)->describe != NULL;
 }
 
 bool tg_stream_is_handshaking(const struct tg_stream *stream)
 {
-    const struct tg_tls *tls = stream->filter_state;
-
-    return stream->filter == &filter && !tls->established;
+    return tg__calls_of(stream) == &calls && !tg__tls_of(stream)->established;
 }
 
 enum tg_err tg_stream_tls_describe(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    return stream->filter->describe(stream, out);
+    return stream->filter->calls->describe(stream, out);
 }
 
 enum tg_err tg_stream_tls_peer_certificate(const struct tg_stream *stream, struct tg_buffer *out)
 {
-    return stream->filter->certificate(stream, out);
+    return stream->filter->calls->certificate(stream, out);
 }

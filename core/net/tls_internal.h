@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/hash.h"
+#include "base/list.h" /* TG_CONTAINER_OF */
 #include "net/net_internal.h"
 #include "net/tls.h"
 #include "net/tls_config.h"
@@ -36,6 +37,7 @@ struct tg_tls_config {
 
 /* One connection: tls.c. */
 struct tg_tls {
+    struct tg_filter filter; /* of its stream */
     mbedtls_ssl_context ssl;
     struct tg_tls_config *config; /* counted */
     const uint8_t *in;            /* borrowed while `received` runs: bytes not yet decoded */
@@ -58,6 +60,11 @@ struct tg_tls {
 
 /* For the library, from the system: no state, no lock. */
 int tg__tls_random(void *ctx, unsigned char *out, size_t len);
+
+static inline struct tg_tls *tg__tls_of(const struct tg_stream *stream)
+{
+    return TG_CONTAINER_OF(stream->filter, struct tg_tls, filter);
+}
 
 /* tls_out.c */
 

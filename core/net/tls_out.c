@@ -100,7 +100,7 @@ enum tg_err tg__tls_push_out(struct tg_stream *stream, struct tg_tls *tls)
 
 enum tg_err tg__tls_write(struct tg_stream *stream, struct tg_buffer *bytes)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     if (tls->failed)
         return TG_ERR_CLOSED;
@@ -118,7 +118,7 @@ enum tg_err tg__tls_write(struct tg_stream *stream, struct tg_buffer *bytes)
 
 void tg__tls_shutdown(struct tg_stream *stream)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     tls->fin_wanted = true;
     if (tg__tls_push_out(stream, tls) != TG_ERR_OK)
@@ -127,7 +127,7 @@ void tg__tls_shutdown(struct tg_stream *stream)
 
 void tg__tls_closing(struct tg_stream *stream)
 {
-    struct tg_tls *tls = stream->filter_state;
+    struct tg_tls *tls = tg__tls_of(stream);
 
     if (stream->writing || tls->plain.len > 0)
         return;
@@ -140,7 +140,7 @@ void tg__tls_closing(struct tg_stream *stream)
 
 size_t tg__tls_held(const struct tg_stream *stream)
 {
-    const struct tg_tls *tls = stream->filter_state;
+    const struct tg_tls *tls = tg__tls_of(stream);
 
     return tls->plain.len + tls->out.len;
 }

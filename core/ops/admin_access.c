@@ -114,9 +114,9 @@ bool tg_admin_access_check(const struct tg_admin_access *access, const struct tg
     size_t hosts;
     size_t origins;
     size_t tokens;
-    struct tg_http_text host = tg_http_find(http, "host", &hosts);
-    struct tg_http_text origin = tg_http_find(http, "origin", &origins);
-    struct tg_http_text token = tg_http_find(http, "authorization", &tokens);
+    struct tg_http_text host = tg_http_find(http, TG_HEADER_HOST, &hosts);
+    struct tg_http_text origin = tg_http_find(http, TG_HEADER_ORIGIN, &origins);
+    struct tg_http_text token = tg_http_find(http, TG_HEADER_AUTHORIZATION, &tokens);
 
     if (hosts != 1)
         return refuse(refusal, 400, "bad_host", "send exactly one Host header");

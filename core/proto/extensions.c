@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEADER "sec-websocket-extensions"
 #define DEFLATE "permessage-deflate"
 
 /* A token, or the token inside of a quoted string. `text` has its beginning, which is all of any word
@@ -173,7 +172,7 @@ bool tg_extensions_valid(const struct tg_http *http)
     struct element element;
     uint64_t cursor = 0;
 
-    while (tg_http_next_item(http, HEADER, &cursor, &item)) {
+    while (tg_http_next_item(http, TG_HEADER_SEC_WEBSOCKET_EXTENSIONS, &cursor, &item)) {
         if (!parse_element(item, &element))
             return false;
     }
@@ -250,7 +249,7 @@ bool tg_extensions_negotiate(const struct tg_http *request, const struct tg_defl
     struct tg_deflate_offer params;
     uint64_t cursor = 0;
 
-    while (tg_http_next_item(request, HEADER, &cursor, &item)) {
+    while (tg_http_next_item(request, TG_HEADER_SEC_WEBSOCKET_EXTENSIONS, &cursor, &item)) {
         if (!parse_element(item, &element))
             return false;
         if (!word_is(&element.name, DEFLATE) || element.why != NULL ||
@@ -304,7 +303,7 @@ enum tg_err tg_extensions_verify(const struct tg_http *response,
     uint64_t cursor = 0;
 
     *used = false;
-    while (tg_http_next_item(response, HEADER, &cursor, &item)) {
+    while (tg_http_next_item(response, TG_HEADER_SEC_WEBSOCKET_EXTENSIONS, &cursor, &item)) {
         if (!parse_element(item, &element))
             return tg_error_set(error, TG_ERR_PROTO,
                                 "the server's Sec-WebSocket-Extensions is malformed");

@@ -154,7 +154,7 @@ static void walk_forwarded(const struct tg_http *http, struct chain *chain)
     uint64_t cursor = 0;
     struct tg_http_text item;
 
-    while (tg_http_next_item(http, "forwarded", &cursor, &item)) {
+    while (tg_http_next_item(http, TG_HEADER_FORWARDED, &cursor, &item)) {
         struct tg_address node;
         bool secure;
         bool good = tg_forwarded_element(item, &node, &secure);
@@ -167,14 +167,14 @@ static void walk_x_forwarded_for(const struct tg_http *http, struct chain *chain
     uint64_t cursor = 0;
     struct tg_http_text item;
 
-    while (tg_http_next_item(http, "x-forwarded-for", &cursor, &item)) {
+    while (tg_http_next_item(http, TG_HEADER_X_FORWARDED_FOR, &cursor, &item)) {
         struct tg_address node;
         bool good = read_node(unquote(item), &node);
         add(chain, good, &node, false);
     }
     cursor = 0;
     /* The last word is the nearest proxy's, which is trusted; those before it may be anybody's. */
-    while (tg_http_next_item(http, "x-forwarded-proto", &cursor, &item))
+    while (tg_http_next_item(http, TG_HEADER_X_FORWARDED_PROTO, &cursor, &item))
         chain->found.secure = is_secure_scheme(item);
 }
 
@@ -203,10 +203,11 @@ enum tg_err tg_forwarded_resolve(const struct tg_http *http, const struct tg_add
     return TG_ERR_OK;
 }
 
-bool tg_forwarded_is_header(const char *name)
+bool tg_forwarded_is_header(const struct tg_http_header *header)
 {
     static const char prefix[] = "x-forwarded-";
 
-    return strcmp(name, "forwarded") == 0 || strcmp(name, "x-real-ip") == 0 ||
-           strncmp(name, prefix, sizeof prefix - 1) == 0;
+    return header->number == TG_HEADER_FORWARDED || header->number == TG_HEADER_X_REAL_IP ||
+           (header->name.len >= sizeof prefix - 1 &&
+            memcmp(header->name.data, prefix, sizeof prefix - 1) == 0);
 }

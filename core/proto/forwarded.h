@@ -29,7 +29,7 @@ TG_MUST enum tg_err tg_forwarded_resolve(const struct tg_http *http, const struc
                                          struct tg_forwarded *out, const char **why);
 
 /* Headers in which proxies speak of the client, lower case: forwarded, x-forwarded-*, x-real-ip. */
-bool tg_forwarded_is_header(const char *name);
+bool tg_forwarded_is_header(const struct tg_http_header *header);
 
 /* One element of Forwarded: its for= as an address (UNKNOWN for "unknown", a made-up name or none) and
  * whether its proto= is https or wss. False: malformed. */

@@ -7,8 +7,8 @@
  * I1  `text` never grows over twice head_max plus two bytes a header; `body` never over body_max.
  * I2  After done or bad nothing more is consumed.
  *
- * The head is given to llhttp line by line. So each line end is seen first, and what llhttp
- * would let pass is refused (http_lines.c).
+ * The head is looked at line by line before llhttp gets it, and what llhttp would let pass is refused
+ * (http_lines.c).
  */
 
 #include <assert.h>
@@ -28,11 +28,31 @@ struct parser {
     llhttp_t llhttp;
 };
 
-static bool is_token_char(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+.^_`|~", c) != NULL);
-}
+/* What a byte may be part of: a table, for every byte of every header is asked about. */
+enum { TOKEN = 0x01, VALUE = 0x02, UPPER = 0x20 /* the bit that makes it lower case */ };
+
+static const uint8_t kinds[256] = {
+    ['\t'] = VALUE,
+    [' '] = VALUE,
+    ['!'] = VALUE | TOKEN,
+    ['"'] = VALUE,
+    ['#' ... '\''] = VALUE | TOKEN,
+    ['(' ... ')'] = VALUE,
+    ['*' ... '+'] = VALUE | TOKEN,
+    [','] = VALUE,
+    ['-' ... '.'] = VALUE | TOKEN,
+    ['/'] = VALUE,
+    ['0' ... '9'] = VALUE | TOKEN,
+    [':' ... '@'] = VALUE,
+    ['A' ... 'Z'] = VALUE | TOKEN | UPPER,
+    ['[' ... ']'] = VALUE,
+    ['^' ... 'z'] = VALUE | TOKEN,
+    ['{'] = VALUE,
+    ['|'] = VALUE | TOKEN,
+    ['}'] = VALUE,
+    ['~'] = VALUE | TOKEN,
+    [0x80 ... 0xff] = VALUE,
+};
 
 static int on_url(llhttp_t *parser, const char *at, size_t len)
 {
@@ -54,7 +74,7 @@ static int on_url_complete(llhttp_t *parser)
     struct tg_http *http = parser->data;
 
     http->target_done = true;
-    return tg__http_add_text(http, "", 1);
+    return tg__http_end_text(http);
 }
 
 static int on_header_field(llhttp_t *parser, const char *at, size_t len)
@@ -63,21 +83,22 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t len)
 
     if (len == 0 || http->head_done) /* trailers: read, bounded by body_used, and dropped */
         return 0;
-    if (http->header_count == TG__HTTP_HEADERS_MAX) /* refused when the name is complete */
+    if (http->header_count == TG_HTTP_HEADERS_MAX) /* refused when the name is complete */
         return 0;
     struct tg__http_span *name = &http->headers[http->header_count].name;
     if (name->len == 0)
         name->at = (uint32_t)http->text.len;
-    if (tg__http_add_text(http, at, len) != 0)
-        return -1;
-    char *copy = (char *)tg_buffer_head(&http->text) + http->text.len - len;
+    uint8_t *copy = tg_buffer_reserve(&http->text, len);
+    if (copy == NULL)
+        return tg__http_refuse(http, 503, "out of memory");
     for (size_t i = 0; i < len; i++) {
-        if (!is_token_char((unsigned char)copy[i]))
+        uint8_t kind = kinds[(uint8_t)at[i]];
+        if ((kind & TOKEN) == 0)
             return tg__http_refuse(http, 400,
                                    "a header name holds a character that is not allowed");
-        if (copy[i] >= 'A' && copy[i] <= 'Z')
-            copy[i] = (char)(copy[i] | 0x20);
+        copy[i] = (uint8_t)((uint8_t)at[i] | (kind & UPPER));
     }
+    tg_buffer_commit(&http->text, len);
     name->len += (uint32_t)len;
     return 0;
 }
@@ -88,11 +109,15 @@ static int on_header_field_complete(llhttp_t *parser)
 
     if (http->head_done)
         return 0;
-    if (http->header_count == TG__HTTP_HEADERS_MAX)
+    if (http->header_count == TG_HTTP_HEADERS_MAX)
         return tg__http_refuse(http, 431, "more than 100 headers");
-    if (http->headers[http->header_count].name.len == 0)
+    struct tg_http_text name = tg__http_text_of(http, http->headers[http->header_count].name);
+    if (name.len == 0)
         return tg__http_refuse(http, 400, "a header without a name");
-    if (tg__http_add_text(http, "", 1) != 0)
+    enum tg_header number = tg_header_number(name.data, name.len);
+    http->numbers[http->header_count] = (uint8_t)number;
+    http->present |= UINT64_C(1) << number;
+    if (tg__http_end_text(http) != 0)
         return -1;
     http->headers[http->header_count].value.at = (uint32_t)http->text.len;
     return 0;
@@ -105,12 +130,18 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t len)
     if (http->head_done)
         return 0;
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)at[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
+        if ((kinds[(uint8_t)at[i]] & VALUE) == 0)
             return tg__http_refuse(http, 400, "a header value holds a control character");
     }
     http->headers[http->header_count].value.len += (uint32_t)len;
     return tg__http_add_text(http, at, len);
+}
+
+/* The next one is empty; those behind it may hold what a message before this one had. */
+static void begin_header(struct tg_http *http)
+{
+    if (http->header_count < TG_HTTP_HEADERS_MAX)
+        http->headers[http->header_count] = (struct tg__http_header){0};
 }
 
 static int on_header_value_complete(llhttp_t *parser)
@@ -125,7 +156,8 @@ static int on_header_value_complete(llhttp_t *parser)
         value->len--;
     http->text.len = value->at + value->len;
     http->header_count++;
-    return tg__http_add_text(http, "", 1);
+    begin_header(http);
+    return tg__http_end_text(http);
 }
 
 static int on_headers_complete(llhttp_t *parser)
@@ -137,8 +169,8 @@ static int on_headers_complete(llhttp_t *parser)
     http->minor_version = parser->http_minor;
     http->response_status = parser->status_code;
     http->keep_alive = llhttp_should_keep_alive(parser) != 0;
-    http->upgrade = tg_http_find(http, "upgrade", NULL).data != NULL &&
-                    tg_http_has_token(http, "connection", "upgrade");
+    http->upgrade = tg_http_find(http, TG_HEADER_UPGRADE, NULL).data != NULL &&
+                    tg_http_has_token(http, TG_HEADER_CONNECTION, "upgrade");
     if (parser->http_major != 1)
         return tg__http_refuse(http, 505, "only HTTP/1.1 is spoken here");
     if (http->kind == TG_HTTP_REQUEST && tg__http_check_request(http) != 0)
@@ -227,11 +259,8 @@ static size_t run_parser(struct tg_http *http, const char *data, size_t len)
 
 static size_t feed_head(struct tg_http *http, const char *data, size_t len)
 {
-    const char *end = memchr(data, '\n', len);
     const char *why = NULL;
 
-    if (end != NULL)
-        len = (size_t)(end - data) + 1;
     if (len > http->head_max - http->head_used)
         len = http->head_max - http->head_used;
     if (len == 0) {
@@ -243,10 +272,10 @@ static size_t feed_head(struct tg_http *http, const char *data, size_t len)
     }
     /* What comes before a bad byte is parsed first, so that the answer to a request with two faults
      * does not hang on how it was split. */
-    size_t good = tg__http_judge_line(http, data, len, &why);
+    size_t good = tg__http_judge_lines(http, data, len, &why);
     size_t consumed = good == 0 ? 0 : run_parser(http, data, good);
     http->head_used += good;
-    if (good < len && http->status == TG_HTTP_MORE)
+    if (why != NULL && http->status == TG_HTTP_MORE)
         tg__http_refuse(http, 400, why);
     return consumed;
 }
@@ -273,6 +302,7 @@ static void start(struct parser *parser)
                 &settings);
     parser->llhttp.data = http;
     http->status = TG_HTTP_MORE;
+    begin_header(http);
 }
 
 enum tg_err tg_http_create(struct tg_http **out, enum tg_http_kind kind, size_t head_max,
@@ -295,13 +325,19 @@ void tg_http_reset(struct tg_http *http)
 {
     struct parser *parser = (struct parser *)http;
     struct tg_buffer text = http->text;
+    enum tg_http_kind kind = http->kind;
+    size_t head_max = http->head_max;
+    size_t body_max = http->body_max;
 
     if (text.capacity > TEXT_KEPT)
         tg_buffer_fini(&text);
     tg_buffer_clear(&text);
     tg_buffer_fini(&http->body);
-    *http = (struct tg_http){
-        .kind = http->kind, .head_max = http->head_max, .body_max = http->body_max, .text = text};
+    memset(http, 0, offsetof(struct tg_http, numbers));
+    http->kind = kind;
+    http->head_max = head_max;
+    http->body_max = body_max;
+    http->text = text;
     start(parser);
 }
 

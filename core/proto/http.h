@@ -14,6 +14,9 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "proto/http_headers.h"
+
+#define TG_HTTP_HEADERS_MAX 100 /* of one message */
 
 enum tg_http_kind { TG_HTTP_REQUEST, TG_HTTP_RESPONSE };
 
@@ -30,6 +33,7 @@ struct tg_http_text {
 };
 
 struct tg_http_header {
+    enum tg_header number;
     struct tg_http_text name;  /* lower case */
     struct tg_http_text value; /* outer blanks removed */
 };
@@ -67,15 +71,15 @@ const struct tg_buffer *tg_http_body(const struct tg_http *http);
 size_t tg_http_header_count(const struct tg_http *http);
 struct tg_http_header tg_http_header_at(const struct tg_http *http, size_t index);
 
-/* Index of the first header of that lower-case name from `index` on; tg_http_header_count: there is none. */
-size_t tg_http_next(const struct tg_http *http, const char *name, size_t index);
-/* First header of that lower-case name, or a text with data NULL. *count (may be NULL) gets how many. */
-struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, size_t *count);
+/* Index of the first header of that name from `index` on; tg_http_header_count: there is none. */
+size_t tg_http_next(const struct tg_http *http, enum tg_header name, size_t index);
+/* First header of that name, or a text with data NULL. *count (may be NULL) gets how many. */
+struct tg_http_text tg_http_find(const struct tg_http *http, enum tg_header name, size_t *count);
 /* True when any header `name` has `token` in its comma-separated list, ignoring case (RFC 9110 §5.6.1). */
-bool tg_http_has_token(const struct tg_http *http, const char *name, const char *token);
+bool tg_http_has_token(const struct tg_http *http, enum tg_header name, const char *token);
 /* Walks the items of a comma-separated list over all headers of that name; start with *cursor = 0.
  * Items are trimmed and not NUL-terminated; empty ones are skipped. A comma in quotes splits nothing. */
-bool tg_http_next_item(const struct tg_http *http, const char *name, uint64_t *cursor,
+bool tg_http_next_item(const struct tg_http *http, enum tg_header name, uint64_t *cursor,
                        struct tg_http_text *item);
 
 /* Writes a whole plain response with Content-Length, "Connection: close" unless keep_alive, and

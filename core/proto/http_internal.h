@@ -6,8 +6,6 @@
 
 #include "proto/http.h"
 
-#define TG__HTTP_HEADERS_MAX 100
-
 struct tg__http_span {
     uint32_t at;
     uint32_t len;
@@ -40,8 +38,11 @@ struct tg_http {
     bool head_done;
     bool keep_alive;
     bool upgrade;
+    uint64_t present; /* a bit for each enum tg_header that is there */
     size_t header_count;
-    struct tg__http_header headers[TG__HTTP_HEADERS_MAX];
+    /* Of each header, and empty for the one that is read; of the others all is left as it was. */
+    uint8_t numbers[TG_HTTP_HEADERS_MAX]; /* enum tg_header */
+    struct tg__http_header headers[TG_HTTP_HEADERS_MAX];
 };
 
 /* http_message.c */
@@ -50,13 +51,16 @@ struct tg_http {
 int tg__http_refuse(struct tg_http *http, int status, const char *why);
 /* Appends to `text`: 0, or -1 refused. */
 int tg__http_add_text(struct tg_http *http, const char *data, size_t len);
+/* The NUL after a text. */
+int tg__http_end_text(struct tg_http *http);
 struct tg_http_text tg__http_text_of(const struct tg_http *http, struct tg__http_span span);
 /* The head of a request is in: 0, or -1 refused. */
 int tg__http_check_request(struct tg_http *http);
 
 /* http_lines.c */
 
-/* Returns how many bytes of the head are good, and sets *why when that is not all. */
-size_t tg__http_judge_line(struct tg_http *http, const char *line, size_t len, const char **why);
+/* Returns how many bytes of the head are good: lines up to the empty one that ends it, or less, when more
+ * must be asked for. Sets *why when they are followed by one that is not. */
+size_t tg__http_judge_lines(struct tg_http *http, const char *data, size_t len, const char **why);
 
 #endif

@@ -27,7 +27,7 @@ static bool is_clean(const char *line, size_t len)
 }
 
 /* `line` ends with its first line feed, if it holds one. */
-size_t tg__http_judge_line(struct tg_http *http, const char *line, size_t len, const char **why)
+static size_t judge_line(struct tg_http *http, const char *line, size_t len, const char **why)
 {
     /* Nearly all lines; byte by byte was 3 % of what a connection costs. */
     if (is_clean(line, len) && judge_byte(http, http->last, (uint8_t)line[0]) == NULL) {
@@ -41,4 +41,22 @@ size_t tg__http_judge_line(struct tg_http *http, const char *line, size_t len, c
         http->last = (uint8_t)line[i];
     }
     return len;
+}
+
+size_t tg__http_judge_lines(struct tg_http *http, const char *data, size_t len, const char **why)
+{
+    size_t good = 0;
+    size_t line_len = 0;
+
+    /* One of at most two bytes may be the end of the head; what follows that is not judged. */
+    do {
+        const char *line = data + good;
+        const char *end = memchr(line, '\n', len - good);
+        line_len = end == NULL ? len - good : (size_t)(end - line) + 1;
+        size_t fine = judge_line(http, line, line_len, why);
+        good += fine;
+        if (fine < line_len)
+            break;
+    } while (good < len && line_len > 2);
+    return good;
 }

@@ -26,6 +26,17 @@ int tg__http_add_text(struct tg_http *http, const char *data, size_t len)
     return 0;
 }
 
+int tg__http_end_text(struct tg_http *http)
+{
+    uint8_t *end = tg_buffer_reserve(&http->text, 1);
+
+    if (end == NULL)
+        return tg__http_refuse(http, 503, "out of memory");
+    *end = '\0';
+    tg_buffer_commit(&http->text, 1);
+    return 0;
+}
+
 struct tg_http_text tg__http_text_of(const struct tg_http *http, struct tg__http_span span)
 {
     if (http->text.len == 0) /* a response without headers */
@@ -71,9 +82,9 @@ int tg__http_check_request(struct tg_http *http)
     size_t lengths;
     size_t codings;
 
-    (void)tg_http_find(http, "host", &hosts);
-    (void)tg_http_find(http, "content-length", &lengths);
-    struct tg_http_text coding = tg_http_find(http, "transfer-encoding", &codings);
+    (void)tg_http_find(http, TG_HEADER_HOST, &hosts);
+    (void)tg_http_find(http, TG_HEADER_CONTENT_LENGTH, &lengths);
+    struct tg_http_text coding = tg_http_find(http, TG_HEADER_TRANSFER_ENCODING, &codings);
     if (hosts > 1)
         return tg__http_refuse(http, 400, "more than one Host header");
     if (hosts == 0 && http->minor_version > 0)
@@ -145,20 +156,16 @@ size_t tg_http_header_count(const struct tg_http *http)
     return http->header_count;
 }
 
-/* A handshake asks for a dozen names, so this looks at lengths before it looks at texts. */
-size_t tg_http_next(const struct tg_http *http, const char *name, size_t index)
+size_t tg_http_next(const struct tg_http *http, enum tg_header name, size_t index)
 {
-    size_t len = strlen(name);
-
-    for (; index < http->header_count; index++) {
-        const struct tg__http_span *span = &http->headers[index].name;
-        if (span->len == len && memcmp(tg__http_text_of(http, *span).data, name, len) == 0)
-            break;
-    }
+    if ((http->present >> name & 1) == 0)
+        return http->header_count;
+    while (index < http->header_count && http->numbers[index] != name)
+        index++;
     return index;
 }
 
-struct tg_http_text tg_http_find(const struct tg_http *http, const char *name, size_t *count)
+struct tg_http_text tg_http_find(const struct tg_http *http, enum tg_header name, size_t *count)
 {
     size_t first = tg_http_next(http, name, 0);
     size_t seen = 0;
@@ -177,6 +184,6 @@ struct tg_http_header tg_http_header_at(const struct tg_http *http, size_t index
     const struct tg__http_header *header = &http->headers[index];
 
     assert(index < http->header_count);
-    return (struct tg_http_header){tg__http_text_of(http, header->name),
+    return (struct tg_http_header){http->numbers[index], tg__http_text_of(http, header->name),
                                    tg__http_text_of(http, header->value)};
 }

@@ -51,7 +51,7 @@ static int hex_value(char c)
     return -1;
 }
 
-bool tg_http_has_token(const struct tg_http *http, const char *name, const char *token)
+bool tg_http_has_token(const struct tg_http *http, enum tg_header name, const char *token)
 {
     uint64_t cursor = 0;
     struct tg_http_text item;
@@ -64,7 +64,7 @@ bool tg_http_has_token(const struct tg_http *http, const char *name, const char 
 }
 
 /* The cursor is the header's index in the upper half and the place in its value in the lower. */
-bool tg_http_next_item(const struct tg_http *http, const char *name, uint64_t *cursor,
+bool tg_http_next_item(const struct tg_http *http, enum tg_header name, uint64_t *cursor,
                        struct tg_http_text *item)
 {
     size_t index = (size_t)(*cursor >> 32);

@@ -23,19 +23,25 @@ static const char base64_digits[] =
 #define UPGRADE_LINES "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 #define VERSION_LINE "Sec-WebSocket-Version: 13\r\n"
 
+static char *encode_group(const uint8_t bytes[3], char *out)
+{
+    uint32_t group = (uint32_t)bytes[0] << 16 | (uint32_t)bytes[1] << 8 | bytes[2];
+
+    out[0] = base64_digits[group >> 18];
+    out[1] = base64_digits[group >> 12 & 63];
+    out[2] = base64_digits[group >> 6 & 63];
+    out[3] = base64_digits[group & 63];
+    return out + 4;
+}
+
 /* Into a fixed array, so that it cannot fail; base/hash.h encodes into buffers that can. */
 static void encode_base64(const uint8_t *bytes, size_t len, char *out)
 {
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t group = (uint32_t)bytes[i] << 16;
-        if (i + 1 < len)
-            group |= (uint32_t)bytes[i + 1] << 8;
-        if (i + 2 < len)
-            group |= bytes[i + 2];
-        *out++ = base64_digits[group >> 18];
-        *out++ = base64_digits[group >> 12 & 63];
-        *out++ = i + 1 < len ? base64_digits[group >> 6 & 63] : '=';
-        *out++ = i + 2 < len ? base64_digits[group & 63] : '=';
+    for (; len >= 3; bytes += 3, len -= 3)
+        out = encode_group(bytes, out);
+    if (len > 0) {
+        out = encode_group((uint8_t[3]){bytes[0], len == 2 ? bytes[1] : 0, 0}, out);
+        memset(out - (3 - len), '=', 3 - len);
     }
     *out = '\0';
 }
@@ -53,18 +59,64 @@ static bool text_is(struct tg_http_text text, const char *expected)
            memcmp(text.data, expected, text.len) == 0;
 }
 
+/* One more than what a base64 digit stands for; 0: it is none. */
+static const uint8_t digit_values[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+};
+
+static uint32_t digit_value(char digit)
+{
+    return digit_values[(uint8_t)digit] - UINT32_C(1);
+}
+
+/* What four digits stand for; more than 24 bits: one of them is none. */
+static uint32_t decode_group(const char digits[4])
+{
+    return digit_value(digits[0]) << 18 | digit_value(digits[1]) << 12 |
+           digit_value(digits[2]) << 6 | digit_value(digits[3]);
+}
+
+/* *spare gets the bits that no byte is left for. */
+static bool decode_key(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES], uint32_t *spare)
+{
+    uint32_t all = 0;
+
+    if (key.len != TG_WS_KEY_LEN || memcmp(key.data + TG_WS_KEY_LEN - 2, "==", 2) != 0)
+        return false;
+    for (size_t i = 0; i < TG_WS_KEY_BYTES / 3; i++) {
+        uint32_t group = decode_group(key.data + 4 * i);
+        all |= group;
+        *out++ = (uint8_t)(group >> 16);
+        *out++ = (uint8_t)(group >> 8);
+        *out++ = (uint8_t)group;
+    }
+    uint32_t last = decode_group((const char[4]){key.data[20], key.data[21], 'A', 'A'});
+    *out = (uint8_t)(last >> 16);
+    *spare = last & 0xffff;
+    return (all | last) <= 0xffffff;
+}
+
 static bool key_valid(struct tg_http_text key)
 {
-    return key.len == TG_WS_KEY_LEN && strspn(key.data, base64_digits) == TG_WS_KEY_LEN - 2 &&
-           memcmp(key.data + TG_WS_KEY_LEN - 2, "==", 2) == 0;
+    uint8_t bytes[TG_WS_KEY_BYTES];
+    uint32_t spare;
+
+    return decode_key(key, bytes, &spare);
 }
 
 /* A request that has none of these does not know that this is a WebSocket endpoint. */
 static bool is_attempt(const struct tg_http *http)
 {
-    return tg_http_find(http, "upgrade", NULL).data != NULL ||
-           tg_http_find(http, "sec-websocket-key", NULL).data != NULL ||
-           tg_http_find(http, "sec-websocket-version", NULL).data != NULL;
+    return tg_http_find(http, TG_HEADER_UPGRADE, NULL).data != NULL ||
+           tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_KEY, NULL).data != NULL ||
+           tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_VERSION, NULL).data != NULL;
 }
 
 /* Can stand in a header line or request line: what comes from a policy may hold anything. */
@@ -89,7 +141,7 @@ static enum tg_err check_request_line(const struct tg_http *http,
         return refuse(refusal, 405, "a WebSocket handshake is a GET request", "Allow: GET\r\n");
     if (tg_http_version_minor(http) < 1)
         return refuse(refusal, 505, "a WebSocket handshake needs HTTP/1.1", "");
-    struct tg_http_text host = tg_http_find(http, "host", &hosts);
+    struct tg_http_text host = tg_http_find(http, TG_HEADER_HOST, &hosts);
     if (hosts != 1 || host.len == 0)
         return refuse(refusal, 400, "the Host header must be there once and not be empty", "");
     return TG_ERR_OK;
@@ -99,19 +151,19 @@ enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refus
 {
     size_t versions;
     size_t keys;
-    struct tg_http_text version = tg_http_find(http, "sec-websocket-version", &versions);
-    struct tg_http_text key = tg_http_find(http, "sec-websocket-key", &keys);
-    struct tg_http_text length = tg_http_find(http, "content-length", NULL);
+    struct tg_http_text version = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_VERSION, &versions);
+    struct tg_http_text key = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_KEY, &keys);
+    struct tg_http_text length = tg_http_find(http, TG_HEADER_CONTENT_LENGTH, NULL);
 
     *refusal = (struct tg_upgrade_refusal){0, "", ""};
     enum tg_err err = check_request_line(http, refusal);
     if (err != TG_ERR_OK)
         return err;
-    if (!tg_http_has_token(http, "upgrade", "websocket"))
+    if (!tg_http_has_token(http, TG_HEADER_UPGRADE, "websocket"))
         return refuse(refusal, 426,
                       "\"Upgrade: websocket\" is missing (a proxy in between may have removed it)",
                       UPGRADE_LINES VERSION_LINE);
-    if (!tg_http_has_token(http, "connection", "upgrade"))
+    if (!tg_http_is_upgrade(http)) /* it looks at Connection, too */
         return refuse(refusal, 400,
                       "\"Connection: Upgrade\" is missing (a proxy in between may have removed it)",
                       "");
@@ -126,7 +178,7 @@ enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refus
         return refuse(refusal, 400, "Sec-WebSocket-Key must be 16 random bytes in base64", "");
     if (!tg_extensions_valid(http))
         return refuse(refusal, 400, "the Sec-WebSocket-Extensions header is malformed", "");
-    if (tg_http_find(http, "transfer-encoding", NULL).data != NULL ||
+    if (tg_http_find(http, TG_HEADER_TRANSFER_ENCODING, NULL).data != NULL ||
         (length.data != NULL && strspn(length.data, "0") != length.len))
         return refuse(refusal, 400, "a WebSocket handshake has no body", "");
     return TG_ERR_OK;
@@ -135,7 +187,7 @@ enum tg_err tg_upgrade_check(const struct tg_http *http, struct tg_upgrade_refus
 enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,
                               const char *subprotocol, const char *extra)
 {
-    struct tg_http_text key = tg_http_find(http, "sec-websocket-key", NULL);
+    struct tg_http_text key = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_KEY, NULL);
     char accept[TG_WS_ACCEPT_SIZE];
 
     if (subprotocol != NULL && !fits_line(subprotocol))
@@ -144,23 +196,38 @@ enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,
     /* In pieces, not with printf: that was a sixth of all the instructions of a handshake. */
     static const char begin[] =
         "HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_LINES "Sec-WebSocket-Accept: ";
-    const char *pieces[] = {begin,
-                            accept,
-                            subprotocol == NULL ? "" : "\r\nSec-WebSocket-Protocol: ",
-                            subprotocol == NULL ? "" : subprotocol,
-                            "\r\n",
-                            extra == NULL ? "" : extra,
-                            "\r\n"};
+    static const char chosen[] = "\r\nSec-WebSocket-Protocol: ";
+    const struct tg_http_text pieces[] = {
+        {begin, sizeof begin - 1},
+        {accept, sizeof accept - 1},
+        {chosen, subprotocol == NULL ? 0 : sizeof chosen - 1},
+        {subprotocol, subprotocol == NULL ? 0 : strlen(subprotocol)},
+        {"\r\n", 2},
+        {extra, extra == NULL ? 0 : strlen(extra)},
+        {"\r\n", 2},
+    };
     size_t count = sizeof pieces / sizeof pieces[0];
     size_t len = 0;
     for (size_t i = 0; i < count; i++)
-        len += strlen(pieces[i]);
+        len += pieces[i].len;
     if (tg_buffer_reserve(out, len) == NULL)
         return TG_ERR_NOMEM;
     enum tg_err err = TG_ERR_OK;
     for (size_t i = 0; err == TG_ERR_OK && i < count; i++)
-        err = tg_buffer_append_str(out, pieces[i]);
+        err = tg_buffer_append(out, pieces[i].data, pieces[i].len);
     return err;
+}
+
+bool tg_upgrade_key_bytes(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES])
+{
+    uint32_t spare;
+
+    return decode_key(key, out, &spare) && spare == 0;
+}
+
+void tg_upgrade_key_text(const uint8_t bytes[TG_WS_KEY_BYTES], char out[TG_WS_KEY_LEN + 1])
+{
+    encode_base64(bytes, TG_WS_KEY_BYTES, out);
 }
 
 void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEPT_SIZE])
@@ -178,10 +245,10 @@ void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEP
 
 void tg_upgrade_make_key(char out[TG_WS_KEY_LEN + 1])
 {
-    uint8_t bytes[16];
+    uint8_t bytes[TG_WS_KEY_BYTES];
 
     tg_random_bytes(bytes, sizeof bytes);
-    encode_base64(bytes, sizeof bytes, out);
+    tg_upgrade_key_text(bytes, out);
 }
 
 enum tg_err tg_upgrade_request(struct tg_buffer *out, const char *host, const char *target,
@@ -216,11 +283,11 @@ enum tg_err tg_upgrade_verify(const struct tg_http *response, const char *key,
         return tg_error_set(error, TG_ERR_PROTO, "the server answered %d %s%s%.*s", status,
                             tg_http_reason(status), len == 0 ? "" : ": ", (int)len, text);
     }
-    if (!tg_http_has_token(response, "upgrade", "websocket") ||
-        !tg_http_has_token(response, "connection", "upgrade"))
+    if (!tg_http_has_token(response, TG_HEADER_UPGRADE, "websocket") ||
+        !tg_http_has_token(response, TG_HEADER_CONNECTION, "upgrade"))
         return tg_error_set(error, TG_ERR_PROTO,
                             "the answer lacks \"Upgrade: websocket\" or \"Connection: Upgrade\"");
-    struct tg_http_text accept = tg_http_find(response, "sec-websocket-accept", &accepts);
+    struct tg_http_text accept = tg_http_find(response, TG_HEADER_SEC_WEBSOCKET_ACCEPT, &accepts);
     tg_upgrade_accept_key(key, strlen(key), expected);
     if (accepts != 1 || !text_is(accept, expected))
         return tg_error_set(error, TG_ERR_PROTO,

@@ -3,13 +3,16 @@
 #ifndef TG_PROTO_UPGRADE_H
 #define TG_PROTO_UPGRADE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
 #include "proto/http.h"
 
-#define TG_WS_KEY_LEN 24     /* base64 of 16 bytes */
+#define TG_WS_KEY_BYTES 16
+#define TG_WS_KEY_LEN 24     /* in base64 */
 #define TG_WS_ACCEPT_SIZE 29 /* base64 of SHA-1, and a NUL */
 
 struct tg_upgrade_refusal {
@@ -29,6 +32,11 @@ TG_MUST enum tg_err tg_upgrade_check(const struct tg_http *http,
 /* Server: writes the 101 answer. subprotocol may be NULL; extra as in tg_http_write_response. */
 TG_MUST enum tg_err tg_upgrade_accept(struct tg_buffer *out, const struct tg_http *http,
                                       const char *subprotocol, const char *extra);
+
+/* The 16 bytes that this text of a key is made of, for those who keep many. False: it is no key, or not
+ * the text that tg_upgrade_key_text makes of them. */
+bool tg_upgrade_key_bytes(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES]);
+void tg_upgrade_key_text(const uint8_t bytes[TG_WS_KEY_BYTES], char out[TG_WS_KEY_LEN + 1]);
 
 /* base64(SHA-1(key + GUID)), §4.2.2 item 5.4. */
 void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEPT_SIZE]);

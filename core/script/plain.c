@@ -1,7 +1,9 @@
 /* plain.c - plain data: Lua values as bytes that belong to the core and outlive any state.
  *
- * One tag byte a value; a table is its mark, two size hints, its keys and values in turn, and an end
- * tag. Both directions recurse over at most DEPTH_MAX tables, which also is what ends a cycle.
+ * One tag byte a value; a text has its length before it, in one byte or, after LONG, in four; a table is its
+ * mark, two size hints, its keys and values in turn, and an end tag. What is kept of every idle client is
+ * written like this (connection/facts.h), hence the small lengths. Both directions recurse over at most
+ * DEPTH_MAX tables, which also is what ends a cycle.
  *
  * I1  The walk looks at values only raw: no metamethod runs and nothing is converted in place.
  * I2  Encoding needs no Lua memory after the stack is reserved, so it cannot raise while `out` grows.
@@ -23,6 +25,8 @@
 #define DEPTH_MAX 32
 /* Beyond this a table grows as it is filled: hints come from the table's own size. */
 #define HINT_MAX 4096
+#define HINTS_SIZE (2 * sizeof(uint16_t))
+#define LONG 0xff
 
 enum tag {
     TAG_NIL = 'n',
@@ -53,32 +57,36 @@ static enum tg_err refuse(struct encoder *e, enum tg_err code, const char *what)
     return tg_error_set(e->error, code, "%s %s", where, what);
 }
 
-static enum tg_err put(struct encoder *e, const void *data, size_t len)
+/* Room for `len` more bytes, or NULL and *err. */
+static uint8_t *reserve(struct encoder *e, size_t len, enum tg_err *err)
 {
+    uint8_t *room = NULL;
     if (len > e->bytes_max || e->out->len - e->before > e->bytes_max - len)
-        return tg_error_set(e->error, TG_ERR_LIMIT, "%s is larger than %zu bytes when kept",
+        *err = tg_error_set(e->error, TG_ERR_LIMIT, "%s is larger than %zu bytes when kept",
                             e->path.root, e->bytes_max);
-    if (tg_buffer_append(e->out, data, len) != TG_ERR_OK)
-        return tg_error_set(e->error, TG_ERR_NOMEM, "out of memory");
+    else if ((room = tg_buffer_reserve(e->out, len)) == NULL)
+        *err = tg_error_set(e->error, TG_ERR_NOMEM, "out of memory");
+    else
+        tg_buffer_commit(e->out, len);
+    return room;
+}
+
+/* A tag and what belongs to it. */
+static enum tg_err put(struct encoder *e, enum tag tag, const void *data, size_t len)
+{
+    enum tg_err err = TG_ERR_OK;
+    uint8_t *room = reserve(e, 1 + len, &err);
+    if (room == NULL)
+        return err;
+    room[0] = (uint8_t)tag;
+    if (len > 0)
+        memcpy(room + 1, data, len);
     return TG_ERR_OK;
 }
 
 static enum tg_err put_tag(struct encoder *e, enum tag tag)
 {
-    uint8_t byte = (uint8_t)tag;
-    return put(e, &byte, 1);
-}
-
-/* A tag and what belongs to it. */
-static enum tg_err put_block(struct encoder *e, enum tag tag, const void *head, size_t head_len,
-                             const void *data, size_t len)
-{
-    enum tg_err err = put_tag(e, tag);
-    if (err == TG_ERR_OK)
-        err = put(e, head, head_len);
-    if (err == TG_ERR_OK && len > 0)
-        err = put(e, data, len);
-    return err;
+    return put(e, tag, NULL, 0);
 }
 
 static enum tg_err put_string(struct encoder *e, int index)
@@ -87,8 +95,19 @@ static enum tg_err put_string(struct encoder *e, int index)
     const char *text = lua_tolstring(e->L, index, &len);
     if (len > UINT32_MAX)
         return refuse(e, TG_ERR_LIMIT, "is too long a string");
-    uint32_t head = (uint32_t)len;
-    return put_block(e, TAG_STRING, &head, sizeof head, text, len);
+    uint32_t long_len = (uint32_t)len;
+    enum tg_err err = TG_ERR_OK;
+    uint8_t *room = reserve(e, 2 + (len < LONG ? 0 : sizeof long_len) + len, &err);
+    if (room == NULL)
+        return err;
+    *room++ = TAG_STRING;
+    *room++ = len < LONG ? (uint8_t)len : LONG;
+    if (len >= LONG) {
+        memcpy(room, &long_len, sizeof long_len);
+        room += sizeof long_len;
+    }
+    memcpy(room, text, len);
+    return TG_ERR_OK;
 }
 
 static enum tg_err encode_table(struct encoder *e, int index);
@@ -104,7 +123,7 @@ static enum tg_err encode_value(struct encoder *e, int index)
         return put_tag(e, lua_toboolean(L, index) ? TAG_TRUE : TAG_FALSE);
     case LUA_TNUMBER:
         number = lua_tonumber(L, index);
-        return put_block(e, TAG_NUMBER, &number, sizeof number, NULL, 0);
+        return put(e, TAG_NUMBER, &number, sizeof number);
     case LUA_TSTRING:
         return put_string(e, index);
     case LUA_TTABLE:
@@ -166,9 +185,8 @@ static enum tg_err encode_table(struct encoder *e, int index)
     if (tg_api_out_of_time(e->L))
         return tg_error_set(e->error, TG_ERR_BUDGET, "%s took too long to keep", e->path.root);
     size_t length = lua_objlen(e->L, index);
-    uint32_t hints[2] = {length > HINT_MAX ? HINT_MAX : (uint32_t)length, 0};
-    enum tg_err err =
-        put_block(e, tags[tg_json_mark_of(e->L, index)], hints, sizeof hints, NULL, 0);
+    uint16_t hints[2] = {length > HINT_MAX ? HINT_MAX : (uint16_t)length, 0};
+    enum tg_err err = put(e, tags[tg_json_mark_of(e->L, index)], hints, sizeof hints);
     if (err != TG_ERR_OK)
         return err;
     size_t hint_at = e->out->len - sizeof hints[1];
@@ -179,9 +197,8 @@ static enum tg_err encode_table(struct encoder *e, int index)
     lua_settop(e->L, top);
     if (err != TG_ERR_OK)
         return err;
-    hints[1] = pairs > hints[0] ? pairs - hints[0] : 0;
-    if (hints[1] > HINT_MAX)
-        hints[1] = HINT_MAX;
+    pairs = pairs > hints[0] ? pairs - hints[0] : 0;
+    hints[1] = pairs > HINT_MAX ? HINT_MAX : (uint16_t)pairs;
     memcpy(tg_buffer_head(e->out) + hint_at, &hints[1], sizeof hints[1]);
     return TG_ERR_OK;
 }
@@ -220,14 +237,28 @@ static void take(struct decoder *d, void *out, size_t len)
     d->at += len;
 }
 
+/* The length of a text, after its tag; what follows is the text. */
+static size_t take_length(struct decoder *d)
+{
+    uint8_t first = 0;
+    uint32_t len = 0;
+    take(d, &first, 1);
+    if (first != LONG)
+        len = first;
+    else
+        take(d, &len, sizeof len);
+    assert((size_t)(d->end - d->at) >= len);
+    return len;
+}
+
 static void push_value(struct decoder *d);
 
 static void push_table(struct decoder *d, enum tag tag)
 {
-    uint32_t hints[2];
+    uint16_t hints[2];
     take(d, hints, sizeof hints);
     luaL_checkstack(d->L, 6, "plain data");
-    lua_createtable(d->L, (int)hints[0], (int)hints[1]);
+    lua_createtable(d->L, hints[0], hints[1]);
     while (*d->at != TAG_END) {
         push_value(d);
         push_value(d);
@@ -241,7 +272,7 @@ static void push_table(struct decoder *d, enum tag tag)
 static void push_value(struct decoder *d)
 {
     uint8_t tag = 0;
-    uint32_t len = 0;
+    size_t len = 0;
     lua_Number number = 0;
     take(d, &tag, 1);
     switch ((enum tag)tag) {
@@ -260,8 +291,7 @@ static void push_value(struct decoder *d)
         lua_pushnumber(d->L, number);
         return;
     case TAG_STRING:
-        take(d, &len, sizeof len);
-        assert((size_t)(d->end - d->at) >= len);
+        len = take_length(d);
         lua_pushlstring(d->L, (const char *)d->at, len);
         d->at += len;
         return;
@@ -288,47 +318,55 @@ void tg_plain_push(lua_State *L, const void *data, size_t len)
     assert(d.at == d.end);
 }
 
-/* Passes over one value, tables with all that is in them; returns its tag. */
-static enum tag skip_value(struct decoder *d)
+/* Passes over one value, tables with all that is in them. */
+static void skip_value(struct decoder *d)
 {
     size_t depth = 0;
-    enum tag first = (enum tag) * d->at;
 
     do {
-        uint32_t len = 0;
+        size_t len = 0;
         enum tag tag = (enum tag) * d->at++;
         if (tag == TAG_STRING)
-            take(d, &len, sizeof len);
+            len = take_length(d);
         else if (tag == TAG_NUMBER)
             len = sizeof(lua_Number);
         else if (tag == TAG_TABLE || tag == TAG_ARRAY || tag == TAG_OBJECT) {
-            len = 2 * sizeof(uint32_t);
+            len = HINTS_SIZE;
             depth++;
         } else if (tag == TAG_END)
             depth--;
         assert((size_t)(d->end - d->at) >= len);
         d->at += len;
     } while (depth > 0);
-    return first;
+}
+
+/* Passes over one value; true when it is a text. */
+static bool take_text(struct decoder *d, const char **text, size_t *len)
+{
+    if (*d->at != TAG_STRING) {
+        skip_value(d);
+        return false;
+    }
+    d->at++;
+    *len = take_length(d);
+    *text = (const char *)d->at;
+    d->at += *len;
+    return true;
 }
 
 const char *tg_plain_find_string(const void *data, size_t len, const char *field, size_t *text_len)
 {
-    const size_t head = 1 + sizeof(uint32_t); /* of a string */
+    const char *text = NULL;
     struct decoder d = {.at = data, .end = (const uint8_t *)data + len};
 
     if (len == 0 || (*d.at != TAG_TABLE && *d.at != TAG_OBJECT))
         return NULL;
-    d.at += 1 + 2 * sizeof(uint32_t);
+    d.at += 1 + HINTS_SIZE;
     while (*d.at != TAG_END) {
-        const uint8_t *key = d.at;
-        bool named = skip_value(&d) == TAG_STRING && (size_t)(d.at - key) - head == strlen(field) &&
-                     memcmp(key + head, field, strlen(field)) == 0;
-        const uint8_t *value = d.at;
-        if (skip_value(&d) == TAG_STRING && named) {
-            *text_len = (size_t)(d.at - value) - head;
-            return (const char *)value + head;
-        }
+        bool named = take_text(&d, &text, text_len) && *text_len == strlen(field) &&
+                     memcmp(text, field, *text_len) == 0;
+        if (take_text(&d, &text, text_len) && named)
+            return text;
     }
     return NULL;
 }

@@ -191,6 +191,8 @@ static enum tg_err run_start(void *host, struct tg_conn *conn, const struct tg_r
     require(request->input_json != NULL || request->input.data != NULL);
     if (world->runs >= 3)
         return TG_ERR_LIMIT;
+    if (tg_conn_run_list(conn) == NULL)
+        return TG_ERR_NOMEM;
     world->runs++;
     tg_conn_run_started(conn);
     return TG_ERR_OK;

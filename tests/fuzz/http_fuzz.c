@@ -35,7 +35,9 @@ static void note_headers(struct tg_buffer *out, const struct tg_http *http)
         note_text(out, header.value);
         uint64_t cursor = 0;
         struct tg_http_text item;
-        while (tg_http_next_item(http, header.name.data, &cursor, &item))
+        require(header.number == tg_header_number(header.name.data, header.name.len));
+        while (header.number != TG_HEADER_OTHER &&
+               tg_http_next_item(http, header.number, &cursor, &item))
             require(item.len > 0);
         (void)!tg_http_percent_decode(header.value, true, out);
     }

@@ -1,5 +1,6 @@
-/* upgrade_fuzz.c - the opening handshake as the server holds it: any head is parsed, judged and answered,
- * and every answer must be one that a client can parse and that says what was decided.
+/* upgrade_fuzz.c - the opening handshake as the server holds it: any head is parsed, kept, judged and answered;
+ * what is kept must be what was sent, and every answer one that a client can parse and that says what was
+ * decided.
  *
  * The first byte picks what the server agrees to; then a subprotocol up to a line end; the rest is the
  * request, from its request line or, when it begins with a blank, headers for a good one.
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/memory.h"
+#include "connection/request.h"
 #include "proto/extensions.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
@@ -35,7 +38,7 @@ static struct tg_http *parse_answer(const struct tg_buffer *answer)
     return http;
 }
 
-static size_t count_of(const struct tg_http *http, const char *name)
+static size_t count_of(const struct tg_http *http, enum tg_header name)
 {
     size_t count;
     (void)tg_http_find(http, name, &count);
@@ -45,19 +48,20 @@ static size_t count_of(const struct tg_http *http, const char *name)
 /* What §4.2.1 asks for, looked up without the code under test. */
 static void check_accepted(const struct tg_http *http)
 {
-    struct tg_http_text key = tg_http_find(http, "sec-websocket-key", NULL);
-    struct tg_http_text version = tg_http_find(http, "sec-websocket-version", NULL);
+    struct tg_http_text key = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_KEY, NULL);
+    struct tg_http_text version = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_VERSION, NULL);
 
     require(strcmp(tg_http_method(http).data, "GET") == 0 && tg_http_version_minor(http) >= 1);
-    require(count_of(http, "host") == 1 && count_of(http, "sec-websocket-key") == 1 &&
-            count_of(http, "sec-websocket-version") == 1);
-    require(strcasestr(tg_http_find(http, "upgrade", NULL).data, "websocket") != NULL ||
-            count_of(http, "upgrade") > 1);
-    require(strcasestr(tg_http_find(http, "connection", NULL).data, "upgrade") != NULL ||
-            count_of(http, "connection") > 1);
+    require(count_of(http, TG_HEADER_HOST) == 1 &&
+            count_of(http, TG_HEADER_SEC_WEBSOCKET_KEY) == 1 &&
+            count_of(http, TG_HEADER_SEC_WEBSOCKET_VERSION) == 1);
+    require(strcasestr(tg_http_find(http, TG_HEADER_UPGRADE, NULL).data, "websocket") != NULL ||
+            count_of(http, TG_HEADER_UPGRADE) > 1);
+    require(strcasestr(tg_http_find(http, TG_HEADER_CONNECTION, NULL).data, "upgrade") != NULL ||
+            count_of(http, TG_HEADER_CONNECTION) > 1);
     require(strcmp(version.data, "13") == 0);
     require(key.len == TG_WS_KEY_LEN && memcmp(key.data + 22, "==", 2) == 0);
-    require(count_of(http, "transfer-encoding") == 0);
+    require(count_of(http, TG_HEADER_TRANSFER_ENCODING) == 0);
 }
 
 static void accept_it(const struct tg_http *http, uint8_t options, const char *subprotocol)
@@ -83,7 +87,7 @@ static void accept_it(const struct tg_http *http, uint8_t options, const char *s
         return;
     }
     struct tg_http *response = parse_answer(&answer);
-    const char *key = tg_http_find(http, "sec-websocket-key", NULL).data;
+    const char *key = tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_KEY, NULL).data;
     require(tg_upgrade_verify(response, key, &error) == TG_ERR_OK);
     size_t headers = 3u + deflate + (subprotocol != NULL);
     require(tg_http_header_count(response) == headers);
@@ -102,7 +106,7 @@ static void refuse_it(const char *why, int status, const char *extra)
     struct tg_http *response = parse_answer(&answer);
     require(tg_http_response_status(response) == status);
     require(tg_http_body(response)->len == strlen(why));
-    require(status != 426 || count_of(response, "sec-websocket-version") == 1);
+    require(status != 426 || count_of(response, TG_HEADER_SEC_WEBSOCKET_VERSION) == 1);
     tg_http_destroy(response);
     tg_buffer_fini(&answer);
 }
@@ -115,6 +119,32 @@ static void judge(const struct tg_http *http, uint8_t options, const char *subpr
         accept_it(http, options, subprotocol);
     else
         refuse_it(refusal.why, refusal.status, refusal.extra);
+}
+
+static bool is_same(struct tg_http_text sent, const char *kept)
+{
+    return strlen(kept) == sent.len && memcmp(kept, sent.data, sent.len) == 0;
+}
+
+static void keep_it(const struct tg_http *http)
+{
+    struct tg_request_about about = {.via_proxy = true};
+    struct tg_request *request = tg_request_create(http, &about);
+    struct tg_request_header kept;
+    size_t cursor = 0;
+
+    require(request != NULL && tg_request_header_count(request) == tg_http_header_count(http));
+    require(is_same(tg_http_method(http), tg_request_method(request)));
+    require(is_same(tg_http_path(http), tg_request_path(request)));
+    require(is_same(tg_http_query(http), tg_request_query(request)));
+    for (size_t i = 0; i < tg_http_header_count(http); i++) {
+        struct tg_http_header sent = tg_http_header_at(http, i);
+        require(tg_request_next_header(request, &cursor, &kept));
+        require(is_same(sent.name, kept.name) && is_same(sent.value, kept.value));
+        require(kept.number == sent.number && kept.value_len == sent.value.len);
+    }
+    require(!tg_request_next_header(request, &cursor, &kept));
+    tg_free(request);
 }
 
 /* Feeds in two pieces, so that both ends of the parser's state are met. */
@@ -159,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(tg_http_create(&http, TG_HTTP_REQUEST, 4096, 0) == TG_ERR_OK);
     enum tg_http_status status = feed(http, tg_buffer_head(&request), request.len);
     if (status == TG_HTTP_DONE) {
+        keep_it(http);
         judge(http, options, at == 0 ? NULL : subprotocol);
     } else if (status == TG_HTTP_BAD) {
         int code = tg_http_refusal(http, &why);

@@ -146,6 +146,7 @@ static enum tg_err upper_run_start(void *host, struct tg_conn *conn,
         return tg_runs_start(bench->runs, conn, request);
     if (bench->run_start_error == TG_ERR_OK) {
         known_of_conn(bench, conn)->fake_runs++;
+        assert_non_null(tg_conn_run_list(conn));
         tg_conn_run_started(conn);
     }
     return bench->run_start_error;

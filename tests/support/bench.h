@@ -79,7 +79,7 @@ struct bench_client {
     char *frame;              /* owned; payload of the latest frame */
 };
 
-#define BENCH_CLIENTS 16
+#define BENCH_CLIENTS 24
 
 struct bench_frame {
     int opcode;

@@ -32,12 +32,14 @@ static void answer(struct question *question, struct tg_buffer *rows, size_t mat
 static void write_head(struct tg_json_writer *w, const struct tg_conn *conn)
 {
     char id[TG_CONN_ID_SIZE];
+    char remote[TG_ADDRESS_SIZE];
     struct tg_conn_stats stats = tg_conn_stats(conn);
     tg_conn_id_text(conn, id);
+    tg_conn_remote(conn, remote);
     tg_json_member_str(w, "id", id);
     tg_json_member_str(w, "state", tg_state_names[tg_conn_state(conn)]);
     tg_json_member_str(w, "user_id", tg_conn_user_id(conn));
-    tg_json_member_str(w, "remote_address", tg_conn_remote(conn));
+    tg_json_member_str(w, "remote_address", remote);
     tg_json_member_time(w, "connected_at", tg_conn_connected_at_ms(conn));
     tg_json_member_str(w, "policy_version", tg_conn_policy_version(conn));
     tg_json_member_uint(w, "worker", tg_conn_id_worker(tg_conn_get_id(conn)->serial));

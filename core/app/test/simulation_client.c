@@ -251,6 +251,7 @@ enum tg_err tg_sim_connect(struct tg_sim *sim, const struct tg_sim_connect *opti
                             "remote: \"%.60s\" is no address, such as 203.0.113.7:4711",
                             options->remote);
     client = tg_xcalloc(1, sizeof *client);
+    tg_inbox_init(&client->messages);
     tg__sim_enter(sim);
     enum tg_err err = open_client(sim, client, options, &address);
     tg__sim_leave(sim);

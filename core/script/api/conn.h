@@ -37,10 +37,11 @@ enum tg_conn_slot {
 };
 struct tg_conn_ref {
     struct tg_conn_id id;
-    char text[TG_CONN_ID_SIZE];
-    uint32_t session_revision; /* that slot SESSION was decoded from, or stored as */
+    char text[TG_CONN_ID_SIZE]; /* "" until tg_conn_ref_text: few scripts ask for it */
+    uint32_t session_revision;  /* that slot SESSION was decoded from, or stored as */
 };
 /* Raises when the value at `index` is no conn. */
 struct tg_conn_ref *tg_conn_check(struct lua_State *L, int index);
+const char *tg_conn_ref_text(struct tg_conn_ref *ref); /* its ID */
 
 #endif

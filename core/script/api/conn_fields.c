@@ -70,8 +70,10 @@ static void push_request(lua_State *L, struct tg_conn_ref *ref, int self, struct
     lua_getfenv(L, self);
     lua_rawgeti(L, -1, TG_CONN_REQUEST);
     if (lua_isnil(L, -1)) {
+        char remote[TG_ADDRESS_SIZE];
         lua_pop(L, 1);
-        tg_request_push(L, request);
+        tg_conn_remote(conn, remote);
+        tg_request_push(L, request, remote);
         tg_view_wrap(L, "request", ref->id.serial);
         lua_pushvalue(L, -1);
         lua_rawseti(L, -3, TG_CONN_REQUEST);
@@ -85,7 +87,7 @@ static void push_id(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_c
 {
     (void)self;
     (void)conn;
-    lua_pushlstring(L, ref->text, TG_CONN_ID_LEN);
+    lua_pushlstring(L, tg_conn_ref_text(ref), TG_CONN_ID_LEN);
 }
 
 static void push_state(lua_State *L, struct tg_conn_ref *ref, int self, struct tg_conn *conn)

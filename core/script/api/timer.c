@@ -146,7 +146,7 @@ static enum tg_err arm(struct script_timer *timer, uint64_t delay_ms)
 static void on_timer(struct tg_timer *heap_timer)
 {
     struct script_timer *timer = TG_CONTAINER_OF(heap_timer, struct script_timer, timer);
-    uint64_t late_ms = tg_timers_now_ms(timers_of(timer)) - heap_timer->due_ms;
+    uint64_t late_ms = tg_timers_now_ms(timers_of(timer)) - tg_timer_due_ms(heap_timer);
 
     if (timer->repeats) {
         /* Ticks stay where they were meant to be, however late this one is. There is room in the heap:

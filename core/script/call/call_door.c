@@ -158,8 +158,9 @@ static int l_build(lua_State *L)
 {
     struct tg_build *build = tg_generation_of(L)->build;
 
-    lua_settop(L, 0);
-    lua_pushlightuserdata(L, build->ud); /* may raise: LuaJIT keeps a table of their upper halves */
+    /* lua_cpcall has pushed it already. This may raise: LuaJIT keeps a table of their upper halves. */
+    if (lua_gettop(L) == 0)
+        lua_pushlightuserdata(L, build->ud);
     build->count = build->builder(L);
     if (build->drop)
         return 0;
@@ -193,7 +194,7 @@ static int run_build(struct tg_generation *generation, lua_State *L, struct tg_b
 
     generation->build = build;
     if (generation->build_ref == NO_REF) {
-        status = lua_cpcall(L, l_build, NULL);
+        status = lua_cpcall(L, l_build, build->ud);
     } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, generation->build_ref);
         status = lua_pcall(L, 0, LUA_MULTRET, 0);

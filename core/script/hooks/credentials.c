@@ -131,10 +131,10 @@ static void push_headers(lua_State *L, const struct tg_request *request)
         lua_getfield(L, -1, header.name);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
-            lua_pushstring(L, header.value);
+            lua_pushlstring(L, header.value, header.value_len);
         } else {
-            lua_pushstring(L, strcmp(header.name, "cookie") == 0 ? "; " : ", ");
-            lua_pushstring(L, header.value);
+            lua_pushstring(L, header.number == TG_HEADER_COOKIE ? "; " : ", ");
+            lua_pushlstring(L, header.value, header.value_len);
             lua_concat(L, 3);
         }
         lua_setfield(L, -2, header.name);
@@ -149,7 +149,7 @@ static bool push_json(lua_State *L, const char *json)
     return json != NULL;
 }
 
-void tg_request_push(lua_State *L, const struct tg_request *request)
+void tg_request_push(lua_State *L, const struct tg_request *request, const char *remote)
 {
     luaL_checkstack(L, 10, "request");
     lua_createtable(L, 0, 7);
@@ -161,7 +161,7 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "query");
     push_headers(L, request);
     lua_setfield(L, -2, "headers");
-    lua_pushstring(L, tg_request_remote(request));
+    lua_pushstring(L, remote);
     lua_setfield(L, -2, "remote_address");
     if (!push_json(L, tg_request_tls_info(request)))
         lua_pushboolean(L, tg_request_is_secure(request));
@@ -170,30 +170,47 @@ void tg_request_push(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "via_proxy");
 }
 
-/* A header that proves something. NULL also when it is there twice: whoever stands in front may have looked at
- * the other one. */
-static const char *single_header(const struct tg_request *request, const char *name)
+/* The headers that credentials are in, from one walk over all of them. */
+struct proofs {
+    struct span authorization; /* data NULL: none, or several */
+    struct span api_key;       /* the same */
+    size_t authorizations;
+    size_t api_keys;
+    bool has_cookies;
+    bool has_subprotocols;
+};
+
+/* One that is there twice proves nothing: whoever stands in front may have looked at the other one. */
+static void keep_single(struct span *kept, size_t *times, const struct tg_request_header *header)
 {
+    *kept = (*times)++ == 0 ? (struct span){header->value, header->value_len} : (struct span){0};
+}
+
+static struct proofs find_proofs(const struct tg_request *request)
+{
+    struct proofs proofs = {0};
     struct tg_request_header header;
-    const char *value = NULL;
     for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
-        if (strcmp(header.name, name) != 0)
-            continue;
-        if (value != NULL)
-            return NULL;
-        value = header.value;
+        if (header.number == TG_HEADER_AUTHORIZATION)
+            keep_single(&proofs.authorization, &proofs.authorizations, &header);
+        else if (header.number == TG_HEADER_X_API_KEY)
+            keep_single(&proofs.api_key, &proofs.api_keys, &header);
+        else if (header.number == TG_HEADER_COOKIE)
+            proofs.has_cookies = true;
+        else if (header.number == TG_HEADER_SEC_WEBSOCKET_PROTOCOL)
+            proofs.has_subprotocols = true;
     }
-    return value;
+    return proofs;
 }
 
 /* What follows `scheme` in an Authorization header; data NULL when it is another scheme. */
-static struct span authorization(const struct tg_request *request, const char *scheme)
+static struct span authorization(const struct proofs *proofs, const char *scheme)
 {
-    const char *value = single_header(request, "authorization");
+    struct span value = proofs->authorization;
     size_t len = strlen(scheme);
-    if (value == NULL || strncasecmp(value, scheme, len) != 0 || !is_blank(value[len]))
+    if (value.len <= len || strncasecmp(value.data, scheme, len) != 0 || !is_blank(value.data[len]))
         return (struct span){NULL, 0};
-    return trim((struct span){value + len, strlen(value + len)});
+    return trim((struct span){value.data + len, value.len - len});
 }
 
 /* Calls fn for every item of every Sec-WebSocket-Protocol header. */
@@ -202,9 +219,9 @@ static void each_subprotocol(lua_State *L, const struct tg_request *request,
 {
     struct tg_request_header header;
     for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
-        struct span rest = {header.value, strlen(header.value)};
+        struct span rest = {header.value, header.value_len};
         struct span item;
-        if (strcmp(header.name, "sec-websocket-protocol") != 0)
+        if (header.number != TG_HEADER_SEC_WEBSOCKET_PROTOCOL)
             continue;
         while (next_part(&rest, ',', &item)) {
             item = trim(item);
@@ -236,19 +253,20 @@ static void take_bearer(lua_State *L, struct span item)
     lua_setfield(L, -2, "bearer");
 }
 
-static void set_bearer(lua_State *L, const struct tg_request *request)
+static void set_bearer(lua_State *L, const struct tg_request *request, const struct proofs *proofs)
 {
-    struct span token = authorization(request, "bearer");
+    struct span token = authorization(proofs, "bearer");
     if (token.data != NULL && token.len > 0) {
         push_span(L, token);
         lua_setfield(L, -2, "bearer");
     }
-    each_subprotocol(L, request, take_bearer);
+    if (proofs->has_subprotocols)
+        each_subprotocol(L, request, take_bearer);
 }
 
-static void set_basic(lua_State *L, const struct tg_request *request)
+static void set_basic(lua_State *L, const struct proofs *proofs)
 {
-    struct span text = authorization(request, "basic");
+    struct span text = authorization(proofs, "basic");
     struct tg_buffer *scratch = tg_lua_json_scratch(L);
     if (text.data == NULL || text.len == 0 ||
         tg_base64_decode(text.data, text.len, scratch) != TG_ERR_OK || scratch->len == 0)
@@ -266,14 +284,13 @@ static void set_basic(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "basic");
 }
 
-static void push_cookies(lua_State *L, const struct tg_request *request)
+static void set_cookies(lua_State *L, const struct tg_request *request)
 {
     struct tg_request_header header;
-    lua_newtable(L);
     for (size_t cursor = 0; tg_request_next_header(request, &cursor, &header);) {
-        struct span rest = {header.value, strlen(header.value)};
+        struct span rest = {header.value, header.value_len};
         struct span pair;
-        if (strcmp(header.name, "cookie") != 0)
+        if (header.number != TG_HEADER_COOKIE)
             continue;
         while (next_part(&rest, ';', &pair)) {
             pair = trim(pair);
@@ -287,11 +304,12 @@ static void push_cookies(lua_State *L, const struct tg_request *request)
     }
 }
 
-static void set_api_key(lua_State *L, const struct tg_request *request)
+static void set_api_key(lua_State *L, const struct tg_request *request, const struct proofs *proofs)
 {
-    const char *key = single_header(request, "x-api-key");
-    if (key != NULL && key[0] != '\0') {
-        lua_pushstring(L, key);
+    if (proofs->api_key.len > 0) {
+        push_span(L, proofs->api_key);
+    } else if (tg_request_query(request)[0] == '\0') {
+        return;
     } else {
         lua_getfield(L, -1, "query");
         lua_getfield(L, -1, "api_key");
@@ -300,23 +318,27 @@ static void set_api_key(lua_State *L, const struct tg_request *request)
     lua_setfield(L, -2, "api_key");
 }
 
-void tg_credentials_push(lua_State *L, const struct tg_request *request, const char *message_json,
-                         size_t message_len)
+void tg_credentials_push(lua_State *L, const struct tg_request *request, const char *remote,
+                         const char *message_json, size_t message_len)
 {
+    struct proofs proofs = find_proofs(request);
     luaL_checkstack(L, 12, "credentials");
     lua_createtable(L, 0, 8);
     push_query(L, tg_request_query(request));
     lua_setfield(L, -2, "query");
-    push_cookies(L, request);
+    lua_newtable(L);
+    if (proofs.has_cookies)
+        set_cookies(L, request);
     lua_setfield(L, -2, "cookies");
     lua_newtable(L);
-    each_subprotocol(L, request, append_item);
+    if (proofs.has_subprotocols)
+        each_subprotocol(L, request, append_item);
     tg_json_mark(L, -1, TG_JSON_MARKED_ARRAY);
     lua_setfield(L, -2, "subprotocols");
-    set_bearer(L, request);
-    set_basic(L, request);
-    set_api_key(L, request);
-    lua_pushstring(L, tg_request_remote(request));
+    set_bearer(L, request, &proofs);
+    set_basic(L, &proofs);
+    set_api_key(L, request, &proofs);
+    lua_pushstring(L, remote);
     lua_setfield(L, -2, "remote_address");
     if (push_json(L, tg_request_client_certificate(request)))
         lua_setfield(L, -2, "client_certificate");

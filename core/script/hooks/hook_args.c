@@ -15,13 +15,18 @@
 
 static void push_request(lua_State *L, const struct tg_hook_args *args)
 {
-    tg_request_push(L, tg_conn_request(args->conn));
+    char remote[TG_ADDRESS_SIZE];
+    tg_conn_remote(args->conn, remote);
+    tg_request_push(L, tg_conn_request(args->conn), remote);
     tg_view_wrap(L, "request", tg_conn_get_id(args->conn)->serial);
 }
 
 static void push_credentials(lua_State *L, const struct tg_hook_args *args)
 {
-    tg_credentials_push(L, tg_conn_request(args->conn), args->input->data, args->input->len);
+    char remote[TG_ADDRESS_SIZE];
+    tg_conn_remote(args->conn, remote);
+    tg_credentials_push(L, tg_conn_request(args->conn), remote, args->input->data,
+                        args->input->len);
     tg_view_wrap(L, "credentials", tg_conn_get_id(args->conn)->serial);
 }
 
@@ -81,7 +86,6 @@ static void (*const pushers[TG_HOOKS])(lua_State *L, const struct tg_hook_args *
 int tg_hook_args_build(lua_State *L)
 {
     const struct tg_hook_args *args = lua_touserdata(L, 1);
-    luaL_checkstack(L, 20, "hook");
     lua_settop(L, 0);
     tg_collector_keep_pace(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, args->function_ref);

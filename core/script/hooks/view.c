@@ -63,8 +63,9 @@ static void wrap(lua_State *L, const char *path, uint64_t conn_serial)
 static void child_path(lua_State *L, const struct view *parent, int key_index,
                        char out[PATH_MAX_BYTES])
 {
-    int used = snprintf(out, PATH_MAX_BYTES, "%.*s", PATH_MAX_BYTES - 40, parent->path);
-    tg_path_append_key(L, key_index, out + used, PATH_MAX_BYTES - (size_t)used);
+    size_t used = strnlen(parent->path, PATH_MAX_BYTES - 40);
+    memcpy(out, parent->path, used);
+    tg_path_append_key(L, key_index, out + used, PATH_MAX_BYTES - used);
 }
 
 /* The key is at -2, the value on top: a table there becomes a view. */

@@ -139,7 +139,7 @@ struct tg_generation {
     int build_ref;                  /* call_door.c's; 0: none yet */
     struct tg_build *build;         /* call_door.c's: under way */
     const void *conn_metatable;     /* api/conn.c's: what tells a conn from anything else */
-    int conn_objects_ref;           /* connection serial -> conn */
+    int conn_objects_ref;           /* sequence of a connection's serial -> conn */
     struct tg_buffer *json_scratch; /* api/json.c's; the state owns it */
     struct tg_list timers;          /* api/timer: those that scripts have set */
     size_t timer_count;

@@ -15,6 +15,7 @@
 static enum tg_err send_event(struct bench *b, enum tg_event type)
 {
     struct tg_event_writer event;
+    assert_non_null(tg_conn_run_list(bench_conn(b)));
     tg_event_begin(&event, type, bench_conn(b),
                    &(struct tg_event_origin){"run_1", "super\"visor", "0123456789ab", NULL});
     tg_json_member_str(&event.w, "text", "hi");

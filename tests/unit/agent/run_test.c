@@ -655,6 +655,33 @@ static void a_joined_delta_that_does_not_fit(void **state)
     log_capture_stop();
 }
 
+/* What is put off for one run makes way for another's, and does not fit: that ends the connection. */
+static void a_delta_is_not_put_off_on_a_connection_that_ends_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    static char text[8000];
+    f->options.finish_unheard = true;
+    f->bench.options.outbox_bytes = 100000;
+    begin(f);
+    struct tg_run *first = run(f);
+    struct tg_run *second = run(f);
+    memset(text, 'x', sizeof text);
+    fill_outbox(f, 99000);
+    struct tg_conn *conn = bench_conn(&f->bench);
+    assert_int_equal(tg_run_delta(first, text, sizeof text), TG_ERR_OK);
+    assert_int_equal(tg_run_delta(second, "unheard", 7), TG_ERR_OK);
+    assert_int_equal(tg_conn_state(conn), TG_CLOSING);
+    assert_int_equal(f->cancelled, 0);
+    assert_ptr_equal(first, f->runs[0]);
+    finish(f, 0);
+    finish(f, 1);
+    f->client->deaf = false; /* and the connection goes on writing, without them */
+    struct bench_frame frame = bench_read(&f->bench, f->client);
+    while (frame.opcode == 2)
+        frame = bench_read(&f->bench, f->client);
+    assert_int_equal(frame.opcode, 8);
+}
+
 static void joined_deltas_are_forgotten_with_the_connection(void **state)
 {
     struct fixture *f = *state;
@@ -747,6 +774,7 @@ int main(void)
         T(started_that_cannot_be_sent),
         T(deltas_are_joined_while_the_client_does_not_read),
         T(a_joined_delta_that_does_not_fit),
+        T(a_delta_is_not_put_off_on_a_connection_that_ends_meanwhile),
         T(joined_deltas_are_forgotten_with_the_connection),
         T(the_drain_deadline_ends_all),
         T(no_memory_for_a_run),

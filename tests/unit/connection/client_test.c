@@ -16,6 +16,7 @@
 
 #include "connection/connection.h"
 #include "support/bench.h"
+#include "support/header_of.h"
 
 #define V2 "\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\xc6\x33\x64\x02\xdc\x04\x01\xbb"
 
@@ -53,15 +54,29 @@ static int teardown(void **state)
     return result;
 }
 
-/* The client of the newest connection as the policy sees it. */
-static const struct tg_request *request_of(struct bench *b, const struct bench_client *client)
+static const struct tg_conn *conn_of(struct bench *b, const struct bench_client *client)
 {
     struct tg_conn_id id;
 
     assert_int_equal(tg_conn_id_parse(client->id, strlen(client->id), &id), TG_ERR_OK);
     const struct tg_conn *conn = tg_hub_find(b->hub, &id);
     assert_non_null(conn);
-    return tg_conn_request(conn);
+    return conn;
+}
+
+/* The client as the policy sees it. */
+static const struct tg_request *request_of(struct bench *b, const struct bench_client *client)
+{
+    return tg_conn_request(conn_of(b, client));
+}
+
+/* Valid until the next call. */
+static const char *remote_of(struct bench *b, const struct bench_client *client)
+{
+    static char remote[TG_ADDRESS_SIZE];
+
+    tg_conn_remote(conn_of(b, client), remote);
+    return remote;
 }
 
 static struct bench_client *ask(struct bench *b, const char *headers)
@@ -83,11 +98,10 @@ static void a_trusted_proxy_is_believed(void **state)
         ask(b, "X-Forwarded-For: 6.6.6.6, 203.0.113.7, 10.1.1.1\r\nX-Forwarded-Proto: https\r\n");
     assert_int_equal(client->status, 101);
     const struct tg_request *request = request_of(b, client);
-    assert_string_equal(tg_request_remote(request), "203.0.113.7");
+    assert_string_equal(remote_of(b, client), "203.0.113.7");
     assert_true(tg_request_is_secure(request));
     assert_true(tg_request_is_via_proxy(request));
-    assert_string_equal(tg_request_header(request, "x-forwarded-for"),
-                        "6.6.6.6, 203.0.113.7, 10.1.1.1");
+    assert_string_equal(header_of(request, "x-forwarded-for"), "6.6.6.6, 203.0.113.7, 10.1.1.1");
 }
 
 static void anybody_else_is_not(void **state)
@@ -100,14 +114,14 @@ static void anybody_else_is_not(void **state)
                "Forwarded: for=203.0.113.8\r\nX-Real-IP: 203.0.113.9\r\nX-Other: kept\r\n");
     assert_int_equal(client->status, 101);
     const struct tg_request *request = request_of(b, client);
-    assert_memory_equal(tg_request_remote(request), "127.0.0.1:", 10);
+    assert_memory_equal(remote_of(b, client), "127.0.0.1:", 10);
     assert_false(tg_request_is_secure(request));
     assert_false(tg_request_is_via_proxy(request));
-    assert_null(tg_request_header(request, "x-forwarded-for"));
-    assert_null(tg_request_header(request, "x-forwarded-proto"));
-    assert_null(tg_request_header(request, "forwarded"));
-    assert_null(tg_request_header(request, "x-real-ip"));
-    assert_string_equal(tg_request_header(request, "x-other"), "kept");
+    assert_null(header_of(request, "x-forwarded-for"));
+    assert_null(header_of(request, "x-forwarded-proto"));
+    assert_null(header_of(request, "forwarded"));
+    assert_null(header_of(request, "x-real-ip"));
+    assert_string_equal(header_of(request, "x-other"), "kept");
 }
 
 static void headers_that_contradict_each_other(void **state)
@@ -149,19 +163,19 @@ static void proxy_headers(void **state)
         struct bench_client *client =
             send_proxied(b, v1, sizeof v1 - 1, "X-Forwarded-For: 6.6.6.6\r\n", bytewise == 1);
         assert_int_equal(client->status, 101);
-        assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.7:56324");
+        assert_string_equal(remote_of(b, client), "203.0.113.7:56324");
         /* That client is no proxy, so what it says of others counts for nothing. */
-        assert_null(tg_request_header(request_of(b, client), "x-forwarded-for"));
+        assert_null(header_of(request_of(b, client), "x-forwarded-for"));
         client = send_proxied(b, V2, sizeof V2 - 1, "", bytewise == 1);
         assert_int_equal(client->status, 101);
-        assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.7:56324");
+        assert_string_equal(remote_of(b, client), "203.0.113.7:56324");
     }
     /* A proxy behind a proxy. */
     struct bench_client *client =
         send_proxied(b, via, sizeof via - 1, "X-Forwarded-For: 203.0.113.8\r\n", false);
-    assert_string_equal(tg_request_remote(request_of(b, client)), "203.0.113.8");
+    assert_string_equal(remote_of(b, client), "203.0.113.8");
     client = send_proxied(b, "PROXY UNKNOWN\r\n", 15, "", false);
-    assert_memory_equal(tg_request_remote(request_of(b, client)), "127.0.0.1:", 10);
+    assert_memory_equal(remote_of(b, client), "127.0.0.1:", 10);
 }
 
 static void a_missing_proxy_header_is_told(void **state)

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
-#include "connection/connection.h"
+#include "connection/connection_internal.h"
 #include "support/bench.h"
 
 struct waiter {
@@ -164,6 +164,41 @@ static void no_memory_to_wait(void **state)
     tg_conn_stop_waiting(&waiter.base);
 }
 
+/* Nothing is under way that would end, so that there is no other occasion to wake it. */
+static void one_who_waits_without_need_is_woken_from_the_loop(void **state)
+{
+    struct bench *b = *state;
+    struct waiter waiter;
+    init_waiter(&waiter);
+    bench_start(b);
+    (void)bench_ready(b);
+    assert_int_equal(tg_conn_wait_drained(bench_conn(b), &waiter.base), TG_ERR_OK);
+    assert_int_equal(waiter.woken, 0);
+    BENCH_UNTIL(b, waiter.woken == 1);
+    assert_true(waiter.open);
+    assert_null(bench_conn(b)->outbox);
+    assert_null(bench_conn(b)->attachments);
+}
+
+static void no_memory_to_be_woken_with(void **state)
+{
+    struct bench *b = *state;
+    struct waiter waiter;
+    init_waiter(&waiter);
+    bench_start(b);
+    (void)bench_ready(b);
+    size_t spare = b->hub->spare_outbox_count;
+    b->hub->spare_outbox_count = 0;
+    (void)tg_memory_fail_after(0, 0);
+    enum tg_err err = tg_conn_wait_drained(bench_conn(b), &waiter.base);
+    (void)tg_memory_fail_after(-1, 0);
+    b->hub->spare_outbox_count = spare;
+    assert_int_equal(err, TG_ERR_NOMEM);
+    bench_turns(b, 5);
+    assert_int_equal(waiter.woken, 0);
+    assert_true(tg_conn_is_open(bench_conn(b)));
+}
+
 static void the_latest_ping_is_answered_once_there_is_room(void **state)
 {
     struct bench *b = *state;
@@ -190,6 +225,8 @@ int main(void)
         T(nobody_can_wait_for_a_connection_that_has_ended),
         T(nothing_moves_and_somebody_waits),
         T(no_memory_to_wait),
+        T(one_who_waits_without_need_is_woken_from_the_loop),
+        T(no_memory_to_be_woken_with),
         T(the_latest_ping_is_answered_once_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

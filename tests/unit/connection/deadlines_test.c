@@ -10,7 +10,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "connection/connection.h"
+#include "base/memory.h"
+#include "connection/connection_internal.h"
 #include "support/bench.h"
 
 static void idle_and_back(void **state)
@@ -190,6 +191,26 @@ static void a_message_may_take_for_ever_where_there_is_no_limit(void **state)
     assert_true(tg_conn_is_open(bench_conn(b)));
 }
 
+/* Until it can be remembered it has begun just now, whenever it is looked at. */
+static void without_memory_to_remember_it_a_message_has_more_time(void **state)
+{
+    struct bench *b = *state;
+    b->options.ping_interval_ms = 0;
+    b->options.message_timeout_ms = 20;
+    bench_start(b);
+    struct bench_client *client = bench_ready(b);
+    send_first_fragment(b, client);
+    BENCH_UNTIL(b, tg__ws(bench_conn(b)) != NULL && tg_ws_is_midway(tg__ws(bench_conn(b))));
+    (void)tg_memory_fail_after(0, 1);
+    bench_wait_ms(b, 200);
+    (void)tg_memory_fail_after(-1, 0);
+    assert_true(tg_conn_is_open(bench_conn(b)));
+    BENCH_UNTIL(b, !tg_conn_is_open(bench_conn(b)));
+    struct bench_frame frame = bench_read(b, client);
+    assert_int_equal(frame.opcode, 8);
+    assert_memory_equal(frame.data, "\x11\x38" /* 4408 */, 2);
+}
+
 /* The pong may be among the bytes that we do not read. */
 static void nobody_is_lost_while_reading_is_paused(void **state)
 {
@@ -292,6 +313,7 @@ int main(void)
         T(it_has_one_where_nobody_is_pinged),
         T(messages_that_end_have_none),
         T(a_message_may_take_for_ever_where_there_is_no_limit),
+        T(without_memory_to_remember_it_a_message_has_more_time),
         T(nobody_is_lost_while_reading_is_paused),
         T(notice_then_end),
         T(a_renewal_puts_it_off_and_notices_again),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -74,6 +75,43 @@ static void a_part_may_be_stored_from_itself(void **state)
     tg_free(facts);
 }
 
+/* Sizes on both sides of where the ends of the parts take more room. */
+static void parts_of_any_size(void **state)
+{
+    static const size_t sizes[] = {1, 235, 236, 65515, 65516, 1 << 20, 300, 10, 0}; /* 20 besides */
+    static char data[1 << 20];
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (char)(i * 31 >> 3);
+    for (enum tg_fact large = 0; large < TG_FACTS; large++) {
+        struct tg_facts *facts = NULL;
+        for (enum tg_fact i = 0; i < TG_FACTS; i++)
+            set(&facts, i, "small");
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            assert_int_equal(tg_facts_set(&facts, large, data, sizes[i]), TG_ERR_OK);
+            for (enum tg_fact other = 0; other < TG_FACTS; other++)
+                if (other != large)
+                    expect(facts, other, "small");
+            struct tg_blob blob = tg_facts_get(facts, large);
+            assert_int_equal(blob.len, sizes[i]);
+            if (blob.len > 0)
+                assert_memory_equal(blob.data, data, blob.len);
+        }
+        tg_free(facts);
+    }
+}
+
+/* What an idle client that echoes has: a chunk of 48 bytes (see also plain_test.c). */
+static void a_user_with_a_short_name_is_small(void **state)
+{
+    struct tg_facts *facts = NULL;
+    struct tg_blob identity = {.data = (const uint8_t *)"{user_id = 'bench'}...", .len = 22};
+    (void)state;
+    assert_int_equal(tg_facts_set_user(&facts, "bench", identity), TG_ERR_OK);
+    assert_in_range(malloc_usable_size(facts), 1, 40);
+    tg_free(facts);
+}
+
 static void no_memory_changes_nothing(void **state)
 {
     (void)state;
@@ -95,6 +133,8 @@ int main(void)
         cmocka_unit_test(each_part_is_what_was_stored_last),
         cmocka_unit_test(a_user_comes_with_its_identity),
         cmocka_unit_test(a_part_may_be_stored_from_itself),
+        cmocka_unit_test(parts_of_any_size),
+        cmocka_unit_test(a_user_with_a_short_name_is_small),
         cmocka_unit_test(no_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

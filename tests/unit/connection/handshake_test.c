@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-#include "connection/connection.h"
+#include "base/memory.h"
+#include "connection/connection_internal.h"
 #include "support/bench.h"
 #include "support/log_capture.h"
 
@@ -208,6 +209,7 @@ static void handshake_deadline(void **state)
         BENCH_UNTIL(b, client->eof);
         bench_close_client(client);
         BENCH_UNTIL(b, tg_hub_count(b->hub) == 0);
+        assert_int_equal(tg_counter_get(&b->metrics->stuck_now[TG_CONNECTING]), 0);
     }
     assert_true(bench_last(b, TG_HOOK_UPGRADE)->cancelled);
 }
@@ -243,6 +245,36 @@ static void a_reader_that_does_not_read_the_refusal_is_dropped(void **state)
     BENCH_UNTIL(b, tg_counter_get(&b->metrics->connections_closed) == 1);
 }
 
+static bool refuse_without_memory(struct bench *b, struct tg_conn *conn, enum tg_hook hook)
+{
+    if (hook != TG_HOOK_UPGRADE)
+        return false;
+    size_t spare = b->hub->spare_outbox_count;
+    b->hub->spare_outbox_count = 0;
+    (void)tg_memory_fail_after(0, 1);
+    assert_int_equal(tg_conn_close(conn, 1001, "no"), TG_ERR_OK);
+    (void)tg_memory_fail_after(-1, 0);
+    b->hub->spare_outbox_count = spare;
+    return true;
+}
+
+/* Long before any deadline. */
+static void without_memory_for_an_answer_the_connection_ends_at_once(void **state)
+{
+    struct bench *b = *state;
+    b->options.close_timeout_ms = 600000;
+    b->on_hook = refuse_without_memory;
+    b->replies[TG_HOOK_UPGRADE].when = BENCH_LATER;
+    bench_start(b);
+    struct bench_client *client = bench_connect(b);
+    bench_request(b, client, "");
+    bench_expect_eof(b, client);
+    assert_int_equal(client->len, 0);
+    bench_close_client(client);
+    BENCH_UNTIL(b, tg_hub_count(b->hub) == 0);
+    assert_int_equal(tg_counter_get(&b->metrics->transitions[TG_CONNECTING][TG_FAILED]), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
@@ -258,6 +290,7 @@ int main(void)
         T(handshake_deadline),
         T(a_client_that_leaves_during_the_handshake),
         T(a_reader_that_does_not_read_the_refusal_is_dropped),
+        T(without_memory_for_an_answer_the_connection_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,6 +232,7 @@ static void the_sequence_has_no_gap(void **state)
     struct bench *b = *state;
     bench_start(b);
     (void)bench_ready(b);
+    assert_non_null(tg_conn_run_list(bench_conn(b)));
     for (uint64_t i = 1; i < 10; i++)
         assert_int_equal(tg_conn_next_seq(bench_conn(b)), i);
 }

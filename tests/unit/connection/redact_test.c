@@ -34,8 +34,7 @@ static struct tg_request *request_from(const char *text)
 
     assert_int_equal(tg_http_create(&http, TG_HTTP_REQUEST, 8192, 0), TG_ERR_OK);
     assert_int_equal(tg_http_feed(http, text, strlen(text), &consumed), TG_HTTP_DONE);
-    struct tg_request *request =
-        tg_request_create(http, &(struct tg_request_about){.remote = "192.0.2.1:1"});
+    struct tg_request *request = tg_request_create(http, &(struct tg_request_about){0});
     assert_non_null(request);
     tg_http_destroy(http);
     return request;

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "connection/connection_internal.h"
 #include "net/net_internal.h"
 #include "support/bench.h"
@@ -23,13 +25,11 @@ static struct tg_conn *conn_of(struct bench *b, const struct bench_client *clien
 
 static void assert_rests(const struct tg_conn *conn)
 {
-    assert_null(conn->http);
-    assert_null(conn->ws);
-    assert_null(conn->inbox.queue);
-    assert_null(conn->question);
-    assert_null(conn->expiry);
-    assert_null(conn->outbox.data);
-    assert_null(conn->stream->pending);
+    assert_true(conn->upgraded);
+    assert_null(conn->intake.ws);
+    assert_null(conn->outbox);
+    assert_null(conn->attachments);
+    assert_false(conn->stream->pending);
 }
 
 static void start(struct bench *b)
@@ -49,8 +49,9 @@ static void a_client_that_was_answered_holds_nothing_but_itself(void **state)
     (void)bench_expect(b, client, "pong");
     assert_rests(conn_of(b, client));
     /* The figure of tests/bench (resident bytes of an idle connection) stands on these. */
-    assert_true(sizeof(struct tg_conn) <= 432);
-    assert_true(sizeof(struct tg_stream) <= 64);
+    assert_true(sizeof(struct tg_conn) <= 248);
+    assert_true(sizeof(struct tg_stream) <= 40);
+    assert_true(sizeof(struct tg_timer) <= 16);
 }
 
 static void a_socket_that_says_nothing_holds_no_parser(void **state)
@@ -61,12 +62,12 @@ static void a_socket_that_says_nothing_holds_no_parser(void **state)
     struct bench_client *client = bench_connect(b);
     BENCH_UNTIL(b, tg_hub_count(b->hub) == 1);
     struct tg_conn *conn = tg_hub_next(b->hub, &cursor);
-    assert_null(conn->http);
+    assert_null(tg__http(conn));
     bench_send_str(b, client, "GET / HT");
-    BENCH_UNTIL(b, conn->http != NULL);
+    BENCH_UNTIL(b, tg__http(conn) != NULL);
     /* Another head passes in between, through another parser. */
     struct bench_client *other = bench_ready(b);
-    assert_null(conn_of(b, other)->http);
+    assert_null(tg__http(conn_of(b, other)));
     bench_send_str(
         b, client,
         "TP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -94,8 +95,8 @@ static void messages_in_pieces_are_kept_apart(void **state)
     bench_send(b, halves, frame, len / 2);
     size_t first_len = bench_frame_write(first, 0x01, begin, sizeof begin - 1);
     bench_send(b, fragments, first, first_len);
-    BENCH_UNTIL(b, conn_of(b, halves)->ws != NULL && conn_of(b, fragments)->ws != NULL);
-    assert_ptr_not_equal(conn_of(b, halves)->ws, conn_of(b, fragments)->ws);
+    BENCH_UNTIL(b, tg__ws(conn_of(b, halves)) != NULL && tg__ws(conn_of(b, fragments)) != NULL);
+    assert_ptr_not_equal(tg__ws(conn_of(b, halves)), tg__ws(conn_of(b, fragments)));
     bench_send_text(b, whole, "{\"type\":\"whole\"}");
     BENCH_UNTIL(b, bench_asked(b, TG_HOOK_MESSAGE) == 1);
     assert_string_equal(bench_last(b, TG_HOOK_MESSAGE)->data, "{\"type\":\"whole\"}");
@@ -132,6 +133,83 @@ static void a_policy_version_is_kept_once(void **state)
     assert_string_equal(tg_conn_policy_version(two), "a text that is l");
 }
 
+static void the_place_of_a_version_is_used_again(void **state)
+{
+    struct bench *b = *state;
+    char text[16];
+    start(b);
+    struct tg_conn *one = conn_of(b, bench_ready(b));
+    struct tg_conn *two = conn_of(b, bench_ready(b));
+    tg_conn_set_policy_version(one, "kept");
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(text, sizeof text, "%d", i);
+        tg_conn_set_policy_version(two, text);
+        assert_string_equal(tg_conn_policy_version(two), text);
+    }
+    assert_string_equal(tg_conn_policy_version(one), "kept");
+    assert_int_equal(b->hub->version_count, 2);
+}
+
+static void without_memory_a_version_is_not_known(void **state)
+{
+    struct bench *b = *state;
+    start(b);
+    struct tg_conn *one = conn_of(b, bench_ready(b));
+    struct tg_conn *two = conn_of(b, bench_ready(b));
+    tg_conn_set_policy_version(one, "kept");
+    for (long allowed = 0; allowed < 2; allowed++) {
+        (void)tg_memory_fail_after(allowed, 1);
+        tg_conn_set_policy_version(two, "other");
+        (void)tg_memory_fail_after(-1, 0);
+        assert_string_equal(tg_conn_policy_version(two), "");
+    }
+    assert_string_equal(tg_conn_policy_version(one), "kept");
+    tg_conn_set_policy_version(two, "other");
+    assert_string_equal(tg_conn_policy_version(two), "other");
+}
+
+/* More at a time than the hub has to spare, as when one message goes to a crowd. */
+static void a_crowd_is_sent_to_and_nothing_stays_lent(void **state)
+{
+    enum { CROWD = TG_SPARE_OUTBOXES + 4 };
+    struct bench *b = *state;
+    struct bench_client *clients[CROWD];
+    start(b);
+    for (size_t i = 0; i < CROWD; i++)
+        clients[i] = bench_ready(b);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < CROWD; i++)
+            assert_int_equal(tg_conn_send_text(conn_of(b, clients[i]), "to all", 6), TG_ERR_OK);
+        assert_int_equal(b->hub->spare_outbox_count, 0);
+        for (size_t i = 0; i < CROWD; i++) {
+            (void)bench_expect(b, clients[i], "to all");
+            assert_rests(conn_of(b, clients[i]));
+        }
+        assert_int_equal(b->hub->spare_outbox_count, TG_SPARE_OUTBOXES);
+        assert_int_equal(b->hub->bare_outbox_count, CROWD - TG_SPARE_OUTBOXES);
+    }
+}
+
+/* There is a bound on those, too: the next goes back to malloc. */
+static void not_more_bare_outboxes_are_kept_than_a_crowd_needs(void **state)
+{
+    enum { CROWD = TG_SPARE_OUTBOXES + 1 };
+    struct bench *b = *state;
+    struct tg_conn *conns[CROWD];
+    start(b);
+    for (size_t i = 0; i < CROWD; i++)
+        conns[i] = conn_of(b, bench_ready(b));
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(tg_conn_send_text(conns[i], "to all", 6), TG_ERR_OK);
+    b->hub->bare_outbox_count = TG_BARE_OUTBOXES;
+    bench_turns(b, 3);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_rests(conns[i]);
+    assert_int_equal(b->hub->spare_outbox_count, TG_SPARE_OUTBOXES);
+    assert_true(tg_list_empty(&b->hub->bare_outboxes));
+    b->hub->bare_outbox_count = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +220,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(messages_in_pieces_are_kept_apart, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(a_policy_version_is_kept_once, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(the_place_of_a_version_is_used_again, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(without_memory_a_version_is_not_known, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(a_crowd_is_sent_to_and_nothing_stays_lent, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(not_more_bare_outboxes_are_kept_than_a_crowd_needs,
+                                        bench_setup, bench_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@
 
 #include "net/net_internal.h"
 
-#define ENDS 3
+#define ENDS 4
 #define TOO_MUCH ((size_t)8 << 20)
 
 struct end {
@@ -28,6 +28,8 @@ struct end {
     int peer;
     size_t received;
     int reads, ends, writtens, closeds;
+    int again; /* how often on_written writes */
+    bool close_when_written;
 };
 
 struct fixture {
@@ -63,9 +65,27 @@ static void on_end(void *ctx, enum tg_err err, const char *why)
     end->ends++;
 }
 
+/* The kernel takes only some of it. */
+static void write_too_much(const struct end *end)
+{
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+
+    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
+    tg_buffer_commit(&bytes, TOO_MUCH);
+    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(end->stream));
+}
+
 static void on_written(void *ctx)
 {
-    ((struct end *)ctx)->writtens++;
+    struct end *end = ctx;
+
+    assert_false(tg_stream_is_writing(end->stream));
+    end->writtens++;
+    if (end->again-- > 0)
+        write_too_much(end);
+    else if (end->close_when_written)
+        tg_stream_close(end->stream);
 }
 
 static void on_closed(void *ctx)
@@ -132,17 +152,6 @@ static void say(const struct end *end)
     assert_int_equal(send(end->peer, "hello", 5, MSG_NOSIGNAL), 5);
 }
 
-/* The kernel takes only some of it. */
-static void write_too_much(const struct end *end)
-{
-    struct tg_buffer bytes = TG_BUFFER_INIT;
-
-    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
-    tg_buffer_commit(&bytes, TOO_MUCH);
-    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
-    assert_true(tg_stream_is_writing(end->stream));
-}
-
 /* All of them are in one batch of events, and two of them are closed before their turn in it. */
 static void a_stream_that_another_closes_hears_no_news_of_before(void **state)
 {
@@ -203,6 +212,30 @@ static void what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read(void *
     }
     assert_int_equal(got, TOO_MUCH);
     assert_int_equal(end->writtens, 1);
+    assert_false(end->stream->room_asked); /* there is enough again */
+}
+
+/* While the stream is being told that nothing is pending any more. */
+static void what_is_written_in_on_written_goes_out_as_well_and_so_does_a_close(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *end = &fixture->ends[0];
+    static uint8_t chunk[65536];
+    size_t got = 0;
+
+    end->again = 2;
+    end->close_when_written = true;
+    write_too_much(end);
+    for (int turns = 0; got < 3 * TOO_MUCH; turns++) {
+        assert_true(turns < 100000);
+        ssize_t n = recv(end->peer, chunk, sizeof chunk, 0);
+        got += n > 0 ? (size_t)n : 0;
+        turn(fixture);
+    }
+    turn(fixture);
+    assert_int_equal(end->writtens, 3);
+    assert_int_equal(end->closeds, 1);
+    assert_int_equal(recv(end->peer, chunk, sizeof chunk, 0), 0);
 }
 
 /* More than one read of it. */
@@ -259,6 +292,89 @@ static void closed_streams_go_without_a_turn_of_the_loop_and_others_stay(void **
     assert_int_equal(fixture->ends[1].received, 5);
 }
 
+/* It has another turn after that, and the other has none. */
+static void who_stood_behind_a_stream_that_goes_on_reading_may_be_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *reader = &fixture->ends[0], *closed = &fixture->ends[1];
+    static uint8_t said[TG_NET_READ_SIZE + 4096];
+
+    assert_int_equal(send(reader->peer, said, sizeof said, MSG_NOSIGNAL), sizeof said);
+    turn(fixture); /* nobody reads yet */
+    assert_int_equal(tg_stream_read_start(reader->stream), TG_ERR_OK);
+    tg_stream_close(closed->stream);
+    turn(fixture);
+    assert_int_equal(reader->received, TG_NET_READ_SIZE);
+    assert_int_equal(closed->closeds, 1);
+    turn(fixture);
+    assert_int_equal(reader->received, sizeof said);
+    assert_int_equal(closed->closeds, 1);
+}
+
+/* It is news of the kernel's, and not the stream's turn. */
+static void take_all_that_is_written(const struct end *end)
+{
+    static uint8_t chunk[65536];
+
+    while (tg_stream_is_writing(end->stream)) {
+        while (recv(end->peer, chunk, sizeof chunk, 0) > 0) {
+        }
+        tg__socket_ready(end->stream, EPOLLOUT);
+    }
+}
+
+/* One that begins to write, and one that is done, keeps its place in the list elsewhere. */
+static void streams_have_their_turns_whatever_becomes_of_their_writes_before(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *first = &fixture->ends[0], *second = &fixture->ends[1], *third = &fixture->ends[2];
+
+    say(first);
+    say(second);
+    say(third);
+    turn(fixture); /* nobody reads yet */
+    assert_int_equal(tg_stream_read_start(first->stream), TG_ERR_OK);
+    assert_int_equal(tg_stream_read_start(second->stream), TG_ERR_OK);
+    write_too_much(second); /* as the last in the list */
+    assert_int_equal(tg_stream_read_start(third->stream), TG_ERR_OK);
+    write_too_much(first);
+    take_all_that_is_written(second);
+    take_all_that_is_written(first);
+    write_too_much(third);
+    assert_int_equal(first->reads + second->reads + third->reads, 0);
+    turn(fixture);
+    assert_int_equal(first->received, 5);
+    assert_int_equal(second->received, 5);
+    assert_int_equal(third->received, 5);
+    assert_int_equal(first->writtens + second->writtens, 2);
+    assert_int_equal(third->writtens, 0);
+    take_all_that_is_written(third);
+    assert_int_equal(third->writtens, 1);
+}
+
+static void closed_streams_go_from_between_others_that_write(void **state)
+{
+    struct fixture *fixture = *state;
+    struct end *kept = &fixture->ends[1], *later = &fixture->ends[3];
+
+    say(kept);
+    say(later);
+    turn(fixture);
+    tg_stream_close(fixture->ends[0].stream);
+    assert_int_equal(tg_stream_read_start(kept->stream), TG_ERR_OK);
+    write_too_much(kept);
+    write_too_much(&fixture->ends[2]);
+    tg_stream_close(fixture->ends[2].stream);
+    tg_net_settle(fixture->net);
+    assert_int_equal(fixture->ends[0].closeds, 1);
+    assert_int_equal(fixture->ends[2].closeds, 1);
+    assert_int_equal(kept->closeds + kept->reads, 0);
+    assert_int_equal(tg_stream_read_start(later->stream), TG_ERR_OK);
+    turn(fixture);
+    assert_int_equal(kept->received, 5);
+    assert_int_equal(later->received, 5);
+}
+
 /* As when there are no more watches; epoll takes no files. */
 static void a_descriptor_that_cannot_be_watched_is_let_go(void **state)
 {
@@ -300,9 +416,13 @@ int main(void)
         TEST(a_stream_that_another_closes_hears_no_news_of_before),
         TEST(bytes_and_the_end_that_came_while_nobody_read_are_there_later),
         TEST(what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read),
+        TEST(what_is_written_in_on_written_goes_out_as_well_and_so_does_a_close),
         TEST(a_failed_write_waits_for_all_that_the_peer_said_before),
         TEST(a_peer_that_reads_what_was_written_is_no_news),
         TEST(closed_streams_go_without_a_turn_of_the_loop_and_others_stay),
+        TEST(who_stood_behind_a_stream_that_goes_on_reading_may_be_gone),
+        TEST(streams_have_their_turns_whatever_becomes_of_their_writes_before),
+        TEST(closed_streams_go_from_between_others_that_write),
         TEST(a_descriptor_that_cannot_be_watched_is_let_go),
         TEST(the_loop_lives_as_long_as_streams_and_the_net_goes_after_the_last),
     };

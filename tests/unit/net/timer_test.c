@@ -278,6 +278,56 @@ static void test_manual_timers_fire_in_order_when_time_is_moved(void **state)
     assert_false(tg_timer_running(&first.timer));
 }
 
+/* Whichever was started first: time stands still, and so no delay becomes a millisecond. */
+static void test_a_manual_timer_that_restarts_itself_lets_another_fire(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct fixture fixture;
+        struct item again = {.again = 10}, once = {.fired = 0};
+        assert_int_equal(tg_timers_create_manual(&fixture.timers, 1000), TG_ERR_OK);
+        if (order == 0)
+            start(&fixture, &once, 0, count_fire);
+        start(&fixture, &again, 0, on_fire_again);
+        if (order == 1)
+            start(&fixture, &once, 0, count_fire);
+        assert_true(tg_timers_fire(fixture.timers));
+        assert_true(tg_timers_fire(fixture.timers));
+        assert_int_equal(again.fired, 1);
+        assert_int_equal(once.fired, 1);
+        tg_timers_destroy(fixture.timers);
+    }
+}
+
+/* As long as there are bits for it, and never over into the past. */
+static void test_a_delay_without_end_is_the_longest_there_is(void **state)
+{
+    static const uint64_t longest_ms = (UINT64_C(1) << 40) - 1;
+    struct tg_timers *timers;
+    struct item endless = {.fired = 0}, last = {.fired = 0}, after = {.fired = 0};
+    uint64_t due_ms;
+
+    (void)state;
+    assert_int_equal(tg_timers_create_manual(&timers, 1000), TG_ERR_OK);
+    assert_int_equal(tg_timer_start(timers, &endless.timer, UINT64_MAX, count_fire), TG_ERR_OK);
+    assert_true(tg_timers_next_due(timers, &due_ms));
+    assert_int_equal(due_ms, longest_ms);
+    assert_int_equal(tg_timer_start(timers, &last.timer, longest_ms - 1001, count_fire), TG_ERR_OK);
+    assert_int_equal(tg_timer_due_ms(&last.timer), longest_ms - 1);
+    assert_int_equal(tg_timer_due_ms(&endless.timer), longest_ms);
+    tg_timers_set_now(timers, longest_ms - 1);
+    assert_true(tg_timers_fire(timers));
+    assert_int_equal(last.fired, 1);
+    assert_false(tg_timers_fire(timers));
+    tg_timers_set_now(timers, longest_ms + 1000);
+    assert_int_equal(tg_timer_start(timers, &after.timer, 1, count_fire), TG_ERR_OK);
+    assert_int_equal(tg_timer_due_ms(&after.timer), longest_ms);
+    assert_true(tg_timers_fire(timers));
+    assert_true(tg_timers_fire(timers));
+    assert_int_equal(endless.fired + after.fired, 2);
+    tg_timers_destroy(timers);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -290,6 +340,8 @@ int main(void)
         TEST(test_stop_frees_the_loop),
         TEST(test_out_of_memory),
         cmocka_unit_test(test_manual_timers_fire_in_order_when_time_is_moved),
+        cmocka_unit_test(test_a_manual_timer_that_restarts_itself_lets_another_fire),
+        cmocka_unit_test(test_a_delay_without_end_is_the_longest_there_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +89,19 @@ static const struct row requests[] = {
     {"RFC 9112 5.1 no colon", "GET / HTTP/1.1\r\n" HOST "abc\r\n\r\n", "bad 400", 0},
     {"RFC 9112 5.1 empty name", "GET / HTTP/1.1\r\n" HOST ": b\r\n\r\n", "bad 400", 0},
     {"RFC 9112 5.1 name with a bracket", "GET / HTTP/1.1\r\n" HOST "a(: b\r\n\r\n", "bad 400", 0},
-    {"RFC 9112 5.2 folded line", "GET / HTTP/1.1\r\n" HOST "a: b\r\n c\r\n\r\n", "bad 400", 0},
-    {"RFC 9112 5.2 folded with a tab", "GET / HTTP/1.1\r\n" HOST "a: b\r\n\tc\r\n\r\n", "bad 400",
-     0},
+    {"RFC 9112 5.2 folded line", "GET / HTTP/1.1\r\n" HOST "a: b\r\n c\r\n\r\n",
+     "bad 400 a header line is folded", 0},
+    {"RFC 9112 5.2 folded with a tab", "GET / HTTP/1.1\r\n" HOST "a: b\r\n\tc\r\n\r\n",
+     "bad 400 a header line is folded", 0},
     {"RFC 9112 2.2 blank before the first header", "GET / HTTP/1.1\r\n " HOST "\r\n", "bad 400", 0},
-    {"RFC 9112 2.2 bare LF", "GET / HTTP/1.1\nHost: h\n\n", "bad 400", 0},
-    {"RFC 9112 2.2 bare LF in a header", "GET / HTTP/1.1\r\n" HOST "a: b\n\r\n", "bad 400", 0},
-    {"RFC 9112 2.2 bare CR", "GET / HTTP/1.1\r\n" HOST "a: b\rc\r\n\r\n", "bad 400", 0},
-    {"RFC 9112 2.2 CR CR LF", "GET / HTTP/1.1\r\n" HOST "a: b\r\r\n\r\n", "bad 400", 0},
-    {"RFC 9110 5.5 NUL", "GET / HTTP/1.1\r\nHost: h\0\r\n\r\n", "bad 400",
+    {"RFC 9112 2.2 bare LF", "GET / HTTP/1.1\nHost: h\n\n", "bad 400 a line feed without", 0},
+    {"RFC 9112 2.2 bare LF in a header", "GET / HTTP/1.1\r\n" HOST "a: b\n\r\n",
+     "bad 400 a line feed without", 0},
+    {"RFC 9112 2.2 bare CR", "GET / HTTP/1.1\r\n" HOST "a: b\rc\r\n\r\n",
+     "bad 400 a carriage return without", 0},
+    {"RFC 9112 2.2 CR CR LF", "GET / HTTP/1.1\r\n" HOST "a: b\r\r\n\r\n",
+     "bad 400 a carriage return without", 0},
+    {"RFC 9110 5.5 NUL", "GET / HTTP/1.1\r\nHost: h\0\r\n\r\n", "bad 400 a NUL byte",
      sizeof "GET / HTTP/1.1\r\nHost: h\0\r\n\r\n" - 1},
     {"RFC 9110 5.5 control character", "GET / HTTP/1.1\r\nHost: h\x01\r\n\r\n", "bad 400", 0},
     {"RFC 9112 6.1 length and coding",
@@ -300,8 +305,8 @@ static void test_header_count_limit(void **state)
 
 static void test_headers_and_target(void **state)
 {
-    struct tg_http *http = parse("GET /p%20q?a=1?b HTTP/1.1\r\nHost:h\r\nX-Empty:\r\n"
-                                 "X-Blanks: \t a b \t \r\nx-blanks: second\r\n\r\n");
+    struct tg_http *http = parse("GET /p%20q?a=1?b HTTP/1.1\r\nHost:h\r\nCookie:\r\n"
+                                 "X-API-Key: \t a b \t \r\nx-api-key: second\r\n\r\n");
     size_t count;
 
     (void)state;
@@ -309,14 +314,115 @@ static void test_headers_and_target(void **state)
     assert_int_equal(tg_http_path(http).len, 6);
     assert_string_equal(tg_http_query(http).data, "a=1?b");
     assert_int_equal(tg_http_header_count(http), 4);
-    assert_string_equal(tg_http_header_at(http, 2).name.data, "x-blanks");
+    assert_string_equal(tg_http_header_at(http, 2).name.data, "x-api-key");
     assert_string_equal(tg_http_header_at(http, 2).value.data, "a b");
     assert_int_equal(tg_http_header_at(http, 2).value.len, 3);
-    assert_string_equal(tg_http_find(http, "x-blanks", &count).data, "a b");
+    assert_string_equal(tg_http_find(http, TG_HEADER_X_API_KEY, &count).data, "a b");
     assert_int_equal(count, 2);
-    assert_string_equal(tg_http_find(http, "x-empty", NULL).data, "");
-    assert_null(tg_http_find(http, "x", &count).data);
+    assert_string_equal(tg_http_find(http, TG_HEADER_COOKIE, NULL).data, "");
+    assert_null(tg_http_find(http, TG_HEADER_ORIGIN, &count).data);
     assert_int_equal(count, 0);
+    tg_http_destroy(http);
+}
+
+static void feed_all(struct tg_http *http, const char *text, enum tg_http_status expected)
+{
+    size_t consumed;
+
+    assert_int_equal(tg_http_feed(http, text, strlen(text), &consumed), expected);
+}
+
+/* Nothing of a message shows in the next one, whether it was read to its end or not. */
+static void test_reset(void **state)
+{
+    static const char first[] = "POST /first?q HTTP/1.1\r\nHost: first\r\nUpgrade: websocket\r\n"
+                                "Connection: upgrade\r\nAccept: a\r\nCookie: b\r\n";
+    static const char *const ends[] = {"\r\n", "Pragma: c", "Pragma", "Bad Header: d\r\n"};
+    struct tg_http *http;
+
+    (void)state;
+    assert_int_equal(tg_http_create(&http, TG_HTTP_REQUEST, 4096, 1000), TG_ERR_OK);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t count;
+        size_t consumed;
+        feed_all(http, first, TG_HTTP_MORE);
+        (void)!tg_http_feed(http, ends[i], strlen(ends[i]), &consumed);
+        tg_http_reset(http);
+        assert_int_equal(tg_http_header_count(http), 0);
+        feed_all(http, "GET / HTTP/1.1\r\nUser-Agent: u\r\nHost: second\r\nVia: w\r\n\r\n",
+                 TG_HTTP_DONE);
+        assert_int_equal(tg_http_header_count(http), 3);
+        assert_string_equal(tg_http_header_at(http, 0).name.data, "user-agent");
+        assert_string_equal(tg_http_header_at(http, 0).value.data, "u");
+        assert_int_equal(tg_http_header_at(http, 0).value.len, 1);
+        assert_string_equal(tg_http_find(http, TG_HEADER_HOST, &count).data, "second");
+        assert_int_equal(count, 1);
+        assert_string_equal(tg_http_header_at(http, 2).name.data, "via");
+        assert_int_equal(tg_http_header_at(http, 2).name.len, 3);
+        assert_null(tg_http_find(http, TG_HEADER_COOKIE, NULL).data);
+        assert_string_equal(tg_http_query(http).data, "");
+        assert_false(tg_http_is_upgrade(http));
+        tg_http_reset(http);
+    }
+    tg_http_destroy(http);
+}
+
+/* The last place for a header is as empty as the others. */
+static void test_reset_when_full(void **state)
+{
+    char text[4096];
+    size_t len = (size_t)snprintf(text, sizeof text, "GET / HTTP/1.1\r\n" HOST);
+    struct tg_http *http;
+
+    (void)state;
+    for (int i = 1; i < TG_HTTP_HEADERS_MAX; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "X-%d: %d\r\n", i, i);
+    (void)snprintf(text + len, sizeof text - len, "\r\n");
+    assert_int_equal(tg_http_create(&http, TG_HTTP_REQUEST, sizeof text, 0), TG_ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        feed_all(http, text, TG_HTTP_DONE);
+        struct tg_http_header last = tg_http_header_at(http, TG_HTTP_HEADERS_MAX - 1);
+        assert_string_equal(last.name.data, "x-99");
+        assert_int_equal(last.name.len, 4);
+        assert_string_equal(last.value.data, "99");
+        assert_int_equal(last.value.len, 2);
+        tg_http_reset(http);
+    }
+    tg_http_destroy(http);
+}
+
+static enum tg_http_status feed_with_byte(struct tg_http *http, const char *before, int byte,
+                                          const char *behind)
+{
+    char text[100];
+    int len = snprintf(text, sizeof text, "GET / HTTP/1.1\r\n" HOST "%s%c%s", before, byte, behind);
+    size_t consumed;
+
+    tg_http_reset(http);
+    return tg_http_feed(http, text, (size_t)len, &consumed);
+}
+
+/* RFC 9110 §5.1 and §5.5, byte by byte. A colon ends a name. */
+static void test_bytes_of_headers(void **state)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    struct tg_http *http;
+
+    (void)state;
+    assert_int_equal(tg_http_create(&http, TG_HTTP_REQUEST, 4096, 0), TG_ERR_OK);
+    for (int c = 0; c < 256; c++) {
+        bool is_token = c < 0x80 && (isalnum(c) != 0 || (c != 0 && strchr(marks, c) != NULL));
+        enum tg_http_status status = feed_with_byte(http, "a", c, "z: v\r\n\r\n");
+        if (c != ':')
+            assert_int_equal(status, is_token ? TG_HTTP_DONE : TG_HTTP_BAD);
+        if (is_token)
+            assert_int_equal((uint8_t)tg_http_header_at(http, 1).name.data[1], tolower(c));
+        bool is_value = c == '\t' || (c >= ' ' && c != 0x7f);
+        status = feed_with_byte(http, "a: b", c, "c\r\n\r\n");
+        assert_int_equal(status, is_value ? TG_HTTP_DONE : TG_HTTP_BAD);
+        if (is_value)
+            assert_int_equal((uint8_t)tg_http_header_at(http, 1).value.data[1], c);
+    }
     tg_http_destroy(http);
 }
 
@@ -350,25 +456,25 @@ static void test_paths(void **state)
 
 static void test_lists(void **state)
 {
-    struct tg_http *http = parse("GET / HTTP/1.1\r\nHost: h\r\nA: one, ,two ,\r\nB: x\r\n"
-                                 "A:\r\nA: q=\"a,b\\\",c\" ; r,Three\r\n\r\n");
+    struct tg_http *http = parse("GET / HTTP/1.1\r\nHost: h\r\nAccept: one, ,two ,\r\nVia: x\r\n"
+                                 "Accept:\r\nAccept: q=\"a,b\\\",c\" ; r,Three\r\n\r\n");
     static const char *const want[] = {"one", "two", "q=\"a,b\\\",c\" ; r", "Three"};
     struct tg_http_text item;
     uint64_t cursor = 0;
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {
-        assert_true(tg_http_next_item(http, "a", &cursor, &item));
+        assert_true(tg_http_next_item(http, TG_HEADER_ACCEPT, &cursor, &item));
         assert_int_equal(item.len, strlen(want[i]));
         assert_memory_equal(item.data, want[i], item.len);
     }
-    assert_false(tg_http_next_item(http, "a", &cursor, &item));
-    assert_false(tg_http_next_item(http, "a", &cursor, &item));
-    assert_true(tg_http_has_token(http, "a", "three"));
-    assert_true(tg_http_has_token(http, "a", "ONE"));
-    assert_false(tg_http_has_token(http, "a", "thre"));
-    assert_false(tg_http_has_token(http, "a", "x"));
-    assert_false(tg_http_has_token(http, "c", "x"));
+    assert_false(tg_http_next_item(http, TG_HEADER_ACCEPT, &cursor, &item));
+    assert_false(tg_http_next_item(http, TG_HEADER_ACCEPT, &cursor, &item));
+    assert_true(tg_http_has_token(http, TG_HEADER_ACCEPT, "three"));
+    assert_true(tg_http_has_token(http, TG_HEADER_ACCEPT, "ONE"));
+    assert_false(tg_http_has_token(http, TG_HEADER_ACCEPT, "thre"));
+    assert_false(tg_http_has_token(http, TG_HEADER_ACCEPT, "x"));
+    assert_false(tg_http_has_token(http, TG_HEADER_PRAGMA, "x"));
     tg_http_destroy(http);
 }
 
@@ -469,6 +575,9 @@ int main(void)
         cmocka_unit_test(test_head_limit_is_exact),
         cmocka_unit_test(test_header_count_limit),
         cmocka_unit_test(test_headers_and_target),
+        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_reset_when_full),
+        cmocka_unit_test(test_bytes_of_headers),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_write_response),

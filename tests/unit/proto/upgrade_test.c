@@ -174,15 +174,15 @@ static void test_request(void **state)
         struct tg_buffer out = TG_BUFFER_INIT;
         size_t len;
         tg_upgrade_make_key(keys[i]);
-        assert_int_equal(tg_upgrade_request(&out, "h:8080", "/a?b", keys[i], "p", "X: y\r\n"),
+        assert_int_equal(tg_upgrade_request(&out, "h:8080", "/a?b", keys[i], "p", "Pragma: y\r\n"),
                          TG_ERR_OK);
         char *text = tg_buffer_detach(&out, &len);
         struct tg_http *http = parse(TG_HTTP_REQUEST, text);
         assert_int_equal(tg_upgrade_check(http, &refusal), TG_ERR_OK);
         assert_string_equal(tg_http_target(http).data, "/a?b");
-        assert_string_equal(tg_http_find(http, "host", NULL).data, "h:8080");
-        assert_string_equal(tg_http_find(http, "sec-websocket-protocol", NULL).data, "p");
-        assert_string_equal(tg_http_find(http, "x", NULL).data, "y");
+        assert_string_equal(tg_http_find(http, TG_HEADER_HOST, NULL).data, "h:8080");
+        assert_string_equal(tg_http_find(http, TG_HEADER_SEC_WEBSOCKET_PROTOCOL, NULL).data, "p");
+        assert_string_equal(tg_http_find(http, TG_HEADER_PRAGMA, NULL).data, "y");
         tg_http_destroy(http);
         tg_free(text);
         assert_int_equal(tg_upgrade_request(&out, "h", "/a b", keys[i], NULL, NULL),
@@ -233,13 +233,39 @@ static void test_verify(void **state)
     }
 }
 
+/* Every digit in every place, and what is no digit. */
+static void test_key_bytes(void **state)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t bytes[TG_WS_KEY_BYTES];
+    char text[TG_WS_KEY_LEN + 1];
+
+    (void)state;
+    assert_true(tg_upgrade_key_bytes((struct tg_http_text){KEY, TG_WS_KEY_LEN}, bytes));
+    assert_memory_equal(bytes, "the sample nonce", TG_WS_KEY_BYTES);
+    for (size_t place = 0; place < TG_WS_KEY_LEN - 2; place++) {
+        for (int digit = 1; digit < 256; digit++) {
+            char key[] = "AAAAAAAAAAAAAAAAAAAAAA==";
+            key[place] = (char)digit;
+            const char *found = strchr(digits, digit);
+            bool whole = found != NULL && (place < TG_WS_KEY_LEN - 3 || (found - digits) % 16 == 0);
+            bool is = tg_upgrade_key_bytes((struct tg_http_text){key, TG_WS_KEY_LEN}, bytes);
+            assert_int_equal(is, whole);
+            if (!is)
+                continue;
+            tg_upgrade_key_text(bytes, text);
+            assert_string_equal(text, key);
+        }
+    }
+    assert_false(tg_upgrade_key_bytes((struct tg_http_text){KEY, TG_WS_KEY_LEN - 1}, bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),
-        cmocka_unit_test(test_accept),
-        cmocka_unit_test(test_request),
-        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_check),     cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_request),   cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_key_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,6 +49,9 @@ static void test_round_trip(void **state)
         "''",
         "'text'",
         "'nul \\0 and \\255 bytes'",
+        "('x'):rep(254)",
+        "('x'):rep(255)",
+        "{[('x'):rep(255)] = ('y'):rep(256), z = 1}",
         "('x'):rep(100000)",
         "{}",
         "{1, 2, 3}",
@@ -216,6 +219,17 @@ static void test_script_memory_runs_out(void **state)
     tg_buffer_fini(&bytes);
 }
 
+/* There is one for every idle client: see also facts_test.c. */
+static void test_a_small_identity_is_small(void **state)
+{
+    lua_State *L = *state;
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+    bare_lua_run(L, "return {user_id = 'bench'}");
+    assert_int_equal(encode(L, 100, &bytes, NULL), TG_ERR_OK);
+    assert_int_equal(bytes.len, 22);
+    tg_buffer_fini(&bytes);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bare_lua_setup, bare_lua_teardown)
 
 static void test_a_field_is_found_without_a_state(void **state)
@@ -230,6 +244,7 @@ static void test_a_field_is_found_without_a_state(void **state)
         {"{inner = {jti = 'inner'}, json.null, 'jti', 'x'}", NULL},
         {"{jti = ''}", ""},
         {"{jti = 7}", NULL},
+        {"{[('x'):rep(300)] = ('jti'):rep(100), jti = 'a1'}", "a1"},
         {"{jti = {'x'}}", NULL},
         {"{jtix = 'x', jt = 'y', [1] = 'jti', [true] = 'jti'}", NULL},
         {"json.object{jti = 'a1'}", "a1"},
@@ -270,6 +285,7 @@ int main(void)
         TEST(test_depth_limit_is_exact),
         TEST(test_metamethods_do_not_run),
         TEST(test_core_memory_runs_out),
+        TEST(test_a_small_identity_is_small),
         TEST(test_script_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,14 @@ static void test_misuse_raises_at_the_line(void **state)
         CHECK_TEXT(stage_error(*state, rows[i].code), rows[i].text);
 }
 
+/* Not that of what reads the key for it. Most kills strike there, so a few tell. */
+static void test_a_loop_over_a_method_names_the_line_of_the_policy(void **state)
+{
+    for (int i = 0; i < 6; i++)
+        CHECK_TEXT(stage_error(*state, "while true do local send = conn.send end"),
+                   "policy.lua:2: computed for more than");
+}
+
 /* What the core owns: a write raises, and fails the connection even when the script catches that. */
 static void test_writes_fail_the_connection(void **state)
 {
@@ -219,6 +227,7 @@ int main(void)
         TEST(test_same_object_for_the_same_connection),
         TEST(test_sending),
         TEST(test_misuse_raises_at_the_line),
+        TEST(test_a_loop_over_a_method_names_the_line_of_the_policy),
         TEST(test_writes_fail_the_connection),
         TEST(test_a_kept_conn_is_closed),
         TEST(test_close_ends_the_hook_and_the_connection),

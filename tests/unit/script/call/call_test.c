@@ -321,15 +321,16 @@ static void abandoning_tells_the_owner_why(void **state)
     assert_string_equal(fx.text, "reloaded");
 }
 
-/* Its timer is set by the first wait, and what the call took before counts. */
+/* Its timer is set by the first wait, and what the call took before counts: 30 ms at least of 40 on a clock that
+ * counts other threads, too. */
 static void the_wall_budget_counts_from_the_start(void **state)
 {
     (void)state;
     fixture_set_budget(&fx, 5000);
-    fixture_load_body(&fx, "local from = os.clock() while os.clock() - from < 0.03 do end wait()");
+    fixture_load_body(&fx, "local from = os.clock() while os.clock() - from < 0.04 do end wait()");
     struct tg_call *call = fixture_call(&fx, 60000);
     assert_non_null(call);
-    uint64_t left_ms = call->wall_timer.due_ms - tg_timers_now_ms(fx.env.timers);
+    uint64_t left_ms = tg_timer_due_ms(&call->wall_timer) - tg_timers_now_ms(fx.env.timers);
     assert_in_range(left_ms, 1, 60000 - 30);
     tg_call_cancel(call);
 }

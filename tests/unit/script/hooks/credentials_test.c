@@ -23,7 +23,6 @@ static struct tg_request *make_request_about(const char *query, const char *line
     struct tg_http *http;
     size_t consumed;
 
-    about.remote = "127.0.0.1:5";
     assert_int_equal(tg_buffer_printf(&text, "GET /chat?%s HTTP/1.0\r\n", query), TG_ERR_OK);
     while (*lines != '\0') {
         int len = (int)strcspn(lines, "\n");
@@ -78,6 +77,9 @@ static const struct row rows[] = {
     {"", "authorization: Bearer a\nauthorization: Bearer b", "c.bearer == nil and c.basic == nil"},
     {"", "authorization: Bearer a\nauthorization: Basic YW5uOnB3", "not (c.bearer or c.basic)"},
     {"", "x-api-key: a\nx-api-key: b", "c.api_key == nil"},
+    {"", "x-api-key: a\nx-api-key: b\nx-api-key: c", "c.api_key == nil"},
+    {"", "authorization: Bearer a\nauthorization: Bearer b\nauthorization: Bearer c",
+     "c.bearer == nil"},
     {"api_key=q", "x-api-key: h", "c.api_key == 'h'"},
     {"", "cookie: a=1; b=\"two\";c = 3",
      "c.cookies.a == '1' and c.cookies.b == 'two' and c.cookies.c == '3'"},
@@ -106,7 +108,7 @@ static void test_credentials(void **state)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct tg_request *request = make_request(rows[i].query, rows[i].headers);
-        tg_credentials_push(*state, request, NULL, 0);
+        tg_credentials_push(*state, request, "127.0.0.1:5", NULL, 0);
         check(*state, rows[i].check);
         tg_free(request);
     }
@@ -116,7 +118,7 @@ static void test_message(void **state)
 {
     static const char json[] = "{\"type\":\"authenticate\",\"data\":{\"token\":\"t\"}}";
     struct tg_request *request = make_request("", "");
-    tg_credentials_push(*state, request, json, sizeof json - 1);
+    tg_credentials_push(*state, request, "127.0.0.1:5", json, sizeof json - 1);
     check(*state, "c.message.data.token == 't'");
     tg_free(request);
 }
@@ -125,14 +127,14 @@ static void test_request(void **state)
 {
     struct tg_request *request =
         make_request("a=1", "host: x\naccept: a\naccept: b\ncookie: c=1\ncookie: d=2");
-    tg_request_push(*state, request);
+    tg_request_push(*state, request, "127.0.0.1:5");
     check(*state, "c.method == 'GET' and c.path == '/chat' and c.query.a == '1' and c.tls == false "
                   "and c.headers.host == 'x' and c.headers.accept == 'a, b' "
                   "and c.headers.cookie == 'c=1; d=2' and c.remote_address == '127.0.0.1:5' and "
                   "c.via_proxy == false");
     tg_free(request);
     request = make_request_about("", "", (struct tg_request_about){.via_proxy = true});
-    tg_request_push(*state, request);
+    tg_request_push(*state, request, "127.0.0.1:5");
     check(*state, "c.via_proxy == true");
     tg_free(request);
 }
@@ -141,9 +143,9 @@ static void test_tls(void **state)
 {
     struct tg_request *request =
         make_request_about("", "", (struct tg_request_about){.secure = true});
-    tg_request_push(*state, request);
+    tg_request_push(*state, request, "127.0.0.1:5");
     check(*state, "c.tls == true");
-    tg_credentials_push(*state, request, NULL, 0);
+    tg_credentials_push(*state, request, "127.0.0.1:5", NULL, 0);
     check(*state, "c.client_certificate == nil");
     tg_free(request);
     struct tg_request_about about = {.tls_info = "{\"version\":\"TLSv1.3\",\"server_name\":\"h\"}",
@@ -151,9 +153,9 @@ static void test_tls(void **state)
                                          "{\"subject_cn\":\"ada\",\"sans\":{\"dns\":[\"a\",\"b\"],"
                                          "\"ip\":[]},\"not_after\":12,\"verified\":true}"};
     request = make_request_about("", "", about);
-    tg_request_push(*state, request);
+    tg_request_push(*state, request, "127.0.0.1:5");
     check(*state, "c.tls.version == 'TLSv1.3' and c.tls.server_name == 'h'");
-    tg_credentials_push(*state, request, NULL, 0);
+    tg_credentials_push(*state, request, "127.0.0.1:5", NULL, 0);
     check(*state,
           "c.client_certificate.subject_cn == 'ada' and c.client_certificate.sans.dns[2] == 'b' "
           "and #c.client_certificate.sans.ip == 0 and c.client_certificate.not_after == 12 "
@@ -164,8 +166,8 @@ static void test_tls(void **state)
 static int push_both(lua_State *L)
 {
     const struct tg_request *request = lua_touserdata(L, 1);
-    tg_credentials_push(L, request, "{\"a\":\"\\n\"}", 10);
-    tg_request_push(L, request);
+    tg_credentials_push(L, request, "127.0.0.1:5", "{\"a\":\"\\n\"}", 10);
+    tg_request_push(L, request, "127.0.0.1:5");
     return 0;
 }
 
@@ -217,9 +219,9 @@ static void the_lists_of_fields_are_what_is_set(void **state)
         make_request_about("", headers, (struct tg_request_about){.client_certificate = "{}"});
 
     (void)state;
-    tg_request_push(L, request);
+    tg_request_push(L, request, "127.0.0.1:5");
     assert_keys(L, tg_request_fields);
-    tg_credentials_push(L, request, message, sizeof message - 1);
+    tg_credentials_push(L, request, "127.0.0.1:5", message, sizeof message - 1);
     assert_keys(L, tg_credentials_fields);
     tg_free(request);
     bare_lua_close(L);

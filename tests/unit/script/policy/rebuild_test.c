@@ -270,7 +270,7 @@ static void those_that_come_soon_wait_longer_and_longer(void **state)
         assert_true(host->rebuild.wanted);
         uint64_t now = tg_timers_now_ms(host->env.timers);
         assert_in_range(host->rebuild.not_before_ms, now + 1, now + delay);
-        assert_int_equal(host->rebuild.timer.due_ms, host->rebuild.not_before_ms);
+        assert_int_equal(tg_timer_due_ms(&host->rebuild.timer), host->rebuild.not_before_ms);
         host->rebuild.not_before_ms = now; /* the time has come */
         tg__rebuild_if_due(host);
         assert_int_equal(rebuilds(TG_REBUILD_MEMORY), (uint64_t)i + 2);
