@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 
 #define SECRETS_MAX 64
 #define FIELDS_MAX 64

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "proto/jwt_internal.h"
 
 #define TYP_SIZE 128

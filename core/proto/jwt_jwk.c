@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "proto/jwt_internal.h"
 
 #define NUMBER_BYTES_MAX 1100 /* an RSA modulus of 8192 bits has 1024 */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "proto/jwt_internal.h"
 
 uint32_t tg__jwt_key_fitting(const struct tg_jwt_key *key)

@@ -10,41 +10,16 @@
 
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "proto/extensions.h"
 
 static const char accept_guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; /* RFC 6455 §1.3 */
 
-static const char base64_digits[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 #define WHY_MAX 200 /* bytes of a server's refusal that are passed on */
 #define UPGRADE_LINES "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 #define VERSION_LINE "Sec-WebSocket-Version: 13\r\n"
-
-static char *encode_group(const uint8_t bytes[3], char *out)
-{
-    uint32_t group = (uint32_t)bytes[0] << 16 | (uint32_t)bytes[1] << 8 | bytes[2];
-
-    out[0] = base64_digits[group >> 18];
-    out[1] = base64_digits[group >> 12 & 63];
-    out[2] = base64_digits[group >> 6 & 63];
-    out[3] = base64_digits[group & 63];
-    return out + 4;
-}
-
-/* Into a fixed array, so that it cannot fail; base/hash.h encodes into buffers that can. */
-static void encode_base64(const uint8_t *bytes, size_t len, char *out)
-{
-    for (; len >= 3; bytes += 3, len -= 3)
-        out = encode_group(bytes, out);
-    if (len > 0) {
-        out = encode_group((uint8_t[3]){bytes[0], len == 2 ? bytes[1] : 0, 0}, out);
-        memset(out - (3 - len), '=', 3 - len);
-    }
-    *out = '\0';
-}
 
 static enum tg_err refuse(struct tg_upgrade_refusal *refusal, int status, const char *why,
                           const char *extra)
@@ -59,30 +34,6 @@ static bool text_is(struct tg_http_text text, const char *expected)
            memcmp(text.data, expected, text.len) == 0;
 }
 
-/* One more than what a base64 digit stands for; 0: it is none. */
-static const uint8_t digit_values[256] = {
-    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
-    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
-    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
-    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
-    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
-    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
-    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
-    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
-};
-
-static uint32_t digit_value(char digit)
-{
-    return digit_values[(uint8_t)digit] - UINT32_C(1);
-}
-
-/* What four digits stand for; more than 24 bits: one of them is none. */
-static uint32_t decode_group(const char digits[4])
-{
-    return digit_value(digits[0]) << 18 | digit_value(digits[1]) << 12 |
-           digit_value(digits[2]) << 6 | digit_value(digits[3]);
-}
-
 /* *spare gets the bits that no byte is left for. */
 static bool decode_key(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES], uint32_t *spare)
 {
@@ -91,13 +42,13 @@ static bool decode_key(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES], ui
     if (key.len != TG_WS_KEY_LEN || memcmp(key.data + TG_WS_KEY_LEN - 2, "==", 2) != 0)
         return false;
     for (size_t i = 0; i < TG_WS_KEY_BYTES / 3; i++) {
-        uint32_t group = decode_group(key.data + 4 * i);
+        uint32_t group = tg_base64_group(key.data + 4 * i);
         all |= group;
         *out++ = (uint8_t)(group >> 16);
         *out++ = (uint8_t)(group >> 8);
         *out++ = (uint8_t)group;
     }
-    uint32_t last = decode_group((const char[4]){key.data[20], key.data[21], 'A', 'A'});
+    uint32_t last = tg_base64_group((const char[4]){key.data[20], key.data[21], 'A', 'A'});
     *out = (uint8_t)(last >> 16);
     *spare = last & 0xffff;
     return (all | last) <= 0xffffff;
@@ -227,7 +178,8 @@ bool tg_upgrade_key_bytes(struct tg_http_text key, uint8_t out[TG_WS_KEY_BYTES])
 
 void tg_upgrade_key_text(const uint8_t bytes[TG_WS_KEY_BYTES], char out[TG_WS_KEY_LEN + 1])
 {
-    encode_base64(bytes, TG_WS_KEY_BYTES, out);
+    tg_base64_write(bytes, TG_WS_KEY_BYTES, out);
+    out[TG_WS_KEY_LEN] = '\0';
 }
 
 void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEPT_SIZE])
@@ -240,7 +192,8 @@ void tg_upgrade_accept_key(const char *key, size_t key_len, char out[TG_WS_ACCEP
     memcpy(joined, key, key_len);
     memcpy(joined + key_len, accept_guid, sizeof accept_guid - 1);
     tg_sha1(joined, key_len + sizeof accept_guid - 1, digest);
-    encode_base64(digest, sizeof digest, out);
+    tg_base64_write(digest, sizeof digest, out);
+    out[TG_WS_ACCEPT_SIZE - 1] = '\0';
 }
 
 void tg_upgrade_make_key(char out[TG_WS_KEY_LEN + 1])

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/random.h"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "proto/jwt_key.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "app/terminal.h"
-#include "base/hash.h"
+#include "base/base64.h"
 #include "base/json_writer.h"
 #include "base/utf8.h"
 

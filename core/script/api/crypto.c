@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "script/api/api.h"

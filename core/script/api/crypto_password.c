@@ -17,6 +17,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/base64.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/password.h"

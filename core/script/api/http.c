@@ -10,7 +10,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "script/api/api.h"
 #include "script/api/http_response.h"
 #include "script/api/json.h"

@@ -12,7 +12,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/hash.h"
+#include "base/base64.h"
 #include "base/utf8.h"
 #include "proto/http.h"
 #include "script/api/json.h"

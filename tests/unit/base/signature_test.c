@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/hash.h"
+#include "base/base64.h"
 #include "base/mac.h"
 #include "base/memory.h"
 #include "base/signature.h"
