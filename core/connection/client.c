@@ -171,11 +171,11 @@ bool tg__client_admit(struct tg_conn *conn)
 
 bool tg__client_read_proxy(struct tg_conn *conn, const uint8_t **data, size_t *len)
 {
-    struct tg_proxy_parser *proxy = conn->intake.proxy;
     size_t consumed = 0;
 
     if (!conn->proxy_awaited)
         return true;
+    struct tg_proxy_parser *proxy = conn->intake.proxy;
     enum tg_proxy_status status = tg_proxy_feed(proxy, *data, *len, &consumed);
     *data += consumed;
     *len -= consumed;

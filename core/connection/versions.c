@@ -1,7 +1,7 @@
 /* versions.c - the policy versions that connections were served by, each text once for all of them.
  *
- * There are as many as generations of a policy with connections left: one, or a few after reloads. A connection
- * has the number of its own, which is half of a pointer: the place in the hub's list, from 1.
+ * There are as many places as generations of a policy had connections at one time: one, or a few after reloads. A
+ * connection has the number of its own, which is half of a pointer: the place in the hub's list, from 1.
  */
 #include <string.h>
 

@@ -25,6 +25,7 @@ struct life {
     int accepted, woken; /* of the waiter */
     bool later;          /* hooks answer later */
     bool reads_again;
+    bool no_spares; /* outboxes are always asked for */
 };
 
 /* Lives one; the allocations fail meanwhile. */
@@ -78,6 +79,8 @@ static void answer_all(struct life *l)
 static void turn(struct life *l)
 {
     bench_turn(&l->bench);
+    if (l->no_spares)
+        tg__outboxes_fini(l->bench.hub);
     if (l->later)
         answer_all(l);
 }
@@ -148,7 +151,8 @@ static void degraded_until_it_expires(struct life *l)
         return;
     UNTIL_OR_OVER(l, is_in(l, TG_DEGRADED));
     bench_send_text(b, l->client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
-    UNTIL_OR_OVER(l, l->run != NULL || tg_counter_get(&b->metrics->messages[TG_OUT][0]) > 1);
+    UNTIL_OR_OVER(l, l->run != NULL ||
+                         tg_counter_get(&b->metrics->messages[TG_OUT][TG_MESSAGE_TEXT]) > 1);
     b->replies[TG_HOOK_PREPARE].result = bench_yes();
     end_run(l);
     UNTIL_OR_OVER(l, is_in(l, TG_PROCESSING_READY));
@@ -171,8 +175,12 @@ static void does_not_read(struct life *l)
     if (!connect_with(l, "", ""))
         return;
     UNTIL_OR_OVER(l, is_in(l, TG_PROCESSING_READY));
+    turn(l);
+    bench_send_frame(b, l->client, 9, "ping", 4);
+    UNTIL_OR_OVER(l, tg_counter_get(&b->metrics->messages[TG_OUT][TG_MESSAGE_CONTROL]) > 0);
     bench_send_text(b, l->client, "{\"type\":\"agent_execution\",\"data\":{\"message\":\"m\"}}");
-    UNTIL_OR_OVER(l, l->run != NULL || tg_counter_get(&b->metrics->messages[TG_OUT][0]) > 1);
+    UNTIL_OR_OVER(l, l->run != NULL ||
+                         tg_counter_get(&b->metrics->messages[TG_OUT][TG_MESSAGE_TEXT]) > 1);
     l->client->deaf = true;
     while (open_conn(l) != NULL && !tg_conn_is_congested(open_conn(l))) {
         (void)!tg_conn_send_binary(open_conn(l), text, sizeof text);
@@ -218,7 +226,7 @@ static void is_refused(struct life *l)
 
 /* --- each allocation of them ------------------------------------------------------------------------- */
 
-static void prepare(struct life *l, bool proxied, bool later, bool reads_again)
+static void prepare(struct life *l, bool proxied, unsigned way)
 {
     static const struct tg_runs_options options = {.max_per_connection = 4};
     static struct tg_cidr trusted[TG_CIDR_PARTS];
@@ -232,8 +240,9 @@ static void prepare(struct life *l, bool proxied, bool later, bool reads_again)
     struct bench *b = &l->bench;
     memset(l, 0, sizeof *l);
     bench_init(b);
-    l->later = later;
-    l->reads_again = reads_again;
+    l->later = (way & 2) != 0;
+    l->reads_again = (way & 4) != 0;
+    l->no_spares = (way & 8) != 0;
     l->waiter.fn = on_drained;
     tg_list_init(&l->waiter.node);
     size_t count;
@@ -251,7 +260,8 @@ static void prepare(struct life *l, bool proxied, bool later, bool reads_again)
     b->options.expiry_notice_ms = 15;
     for (int hook = 0; hook < TG_HOOKS; hook++)
         if (hook != TG_HOOK_TEXT)
-            b->replies[hook] = (struct bench_reply){later ? BENCH_LATER : BENCH_NOW, bench_yes()};
+            b->replies[hook] =
+                (struct bench_reply){l->later ? BENCH_LATER : BENCH_NOW, bench_yes()};
     b->replies[TG_HOOK_AUTHENTICATE].result = ann();
     b->replies[TG_HOOK_REAUTHENTICATE].result = ann();
     if (proxied)
@@ -282,11 +292,11 @@ static void fail_each(live_fn live, bool proxied, long least, const int close_co
 {
     struct life *l = calloc(1, sizeof *l);
     assert_non_null(l);
-    for (int way = 0; way < 8; way++) {
+    for (unsigned way = 0; way < 16; way++) {
         long n = 0;
-        do
-            prepare(l, proxied, (way & 2) != 0, (way & 4) != 0);
-        while (fail_one(l, live, n++, way & 1, close_codes[(way & 4) != 0]));
+        do {
+            prepare(l, proxied, way);
+        } while (fail_one(l, live, n++, way & 1, close_codes[l->reads_again]));
         assert_in_range(n, least, 1000);
     }
     free(l);
