@@ -161,7 +161,7 @@ static bool take_payload(struct tg_ws *ws, const struct wslay_frame_iocb *frame)
         ws->loan->control_len += frame->data_length;
         return true;
     }
-    return tg__ws_take_data(ws, frame->data, frame->data_length, false);
+    return tg__ws_take_data(ws, frame->data, frame->data_length, NULL);
 }
 
 static bool fail_framing(struct tg_ws *ws)
@@ -247,17 +247,20 @@ static void go_on_with_payload(struct tg_ws *ws)
 {
     uint8_t *data = ws->input;
     size_t len = ws->payload_left < ws->input_left ? (size_t)ws->payload_left : ws->input_left;
-    bool ascii = false; /* as far as is known */
+    const uint8_t *key = ws->role == TG_WS_SERVER ? ws->key : NULL;
 
-    if (ws->role == TG_WS_SERVER) {
-        ascii = tg_ws_mask(data, len, ws->key);
-        tg_ws_mask_advance(ws->key, len);
-    }
     ws->input += len;
     ws->input_left -= len;
     ws->payload_left -= len;
-    if (!tg__ws_take_data(ws, data, len, ascii) || ws->payload_left > 0)
+    if (key != NULL && ws->compressed) {
+        (void)tg_ws_mask(data, data, len, key);
+        key = NULL;
+    }
+    if (!tg__ws_take_data(ws, data, len, key))
         return; /* a failure shows in ws->err */
+    tg_ws_mask_advance(ws->key, len);
+    if (ws->payload_left > 0)
+        return;
     ws->in_payload = false;
     (void)tg__ws_take_message(ws);
 }
@@ -278,7 +281,7 @@ static bool take_data_frame(struct tg_ws *ws)
     bool compressed = (ws->input[0] & TG__WS_RSV1_BIT) != 0;
     uint8_t *data = ws->input + size;
     size_t len = (size_t)length;
-    bool ascii = ws->role == TG_WS_SERVER && tg_ws_mask(data, len, data - 4);
+    bool ascii = ws->role == TG_WS_SERVER && tg_ws_mask(data, data, len, data - 4);
     ws->input += size + len;
     ws->input_left -= size + len;
     if (compressed)

@@ -45,7 +45,7 @@ enum tg_err tg_ws_encode(struct tg_buffer *out, enum tg_ws_role role, enum tg_ws
     if (len > 0)
         memcpy(to + size, data, len);
     if (role == TG_WS_CLIENT)
-        tg_ws_mask(to + size, len, to + size - 4);
+        tg_ws_mask(to + size, to + size, len, to + size - 4);
     tg_buffer_commit(out, size + len);
     return TG_ERR_OK;
 }
@@ -71,7 +71,7 @@ static enum tg_err encode_compressed(struct tg_ws *ws, struct tg_buffer *out,
     frame[0] |= RSV1_BIT;
     memmove(frame + head_size, frame + sizeof gap, size);
     if (ws->role == TG_WS_CLIENT)
-        tg_ws_mask(frame + head_size, size, frame + head_size - 4);
+        tg_ws_mask(frame + head_size, frame + head_size, size, frame + head_size - 4);
     out->len -= sizeof gap - head_size;
     if (ws->codec->metrics != NULL) {
         tg_counter_add(&ws->codec->metrics->compression_bytes[TG_OUT][TG_PLAIN], len);

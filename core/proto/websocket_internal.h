@@ -95,7 +95,7 @@ bool tg__ws_check_header(struct tg_ws *ws);
 /* websocket_message.c; false: the decoder has failed. */
 bool tg__ws_take_message(struct tg_ws *ws); /* the last fragment is in */
 /* A part of one; `ascii` when it is known to be. */
-bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, bool ascii);
+bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, const uint8_t *key);
 bool tg__ws_take_close(struct tg_ws *ws, const uint8_t *data, size_t len); /* its payload */
 
 /* websocket_inflate.c; false: the decoder has failed. Only while ws->codec is there. */

@@ -1,4 +1,5 @@
 /* websocket_message.c - what frames add up to: messages, and the close that ends them. */
+#include "proto/mask.h"
 #include "proto/websocket_internal.h"
 
 /* The last fragment is in. */
@@ -34,16 +35,24 @@ static bool make_room(struct tg_ws *ws, size_t len)
     return tg_buffer_reserve(message, (size_t)wanted - message->len) != NULL;
 }
 
-/* Some of the payload of a data frame, unmasked. */
-bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, bool ascii)
+/* Some of the payload of a data frame. key: what it is masked with; NULL: it is not, or no longer. What is large is
+ * unmasked on its way into the message, which spares a look at each byte: 2 % of an echo of 1 MiB. */
+bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, const uint8_t *key)
 {
+    bool ascii = false; /* as far as is known */
+
     if (ws->compressed)
         return tg__ws_inflate(ws, data, len);
-    ascii = ascii && tg_utf8_complete(&ws->utf8);
-    if (ws->kind == TG_WS_TEXT && !ascii && !tg_utf8_feed(&ws->utf8, data, len))
-        return tg__ws_fail_utf8(ws);
-    if (!make_room(ws, len) || tg_buffer_append(&ws->message, data, len) != TG_ERR_OK)
+    uint8_t *to = make_room(ws, len) ? tg_buffer_reserve(&ws->message, len) : NULL;
+    if (to == NULL)
         return tg__ws_fail_memory(ws);
+    if (key == NULL)
+        memcpy(to, data, len);
+    else
+        ascii = tg_ws_mask(to, data, len, key) && tg_utf8_complete(&ws->utf8);
+    tg_buffer_commit(&ws->message, len);
+    if (ws->kind == TG_WS_TEXT && !ascii && !tg_utf8_feed(&ws->utf8, to, len))
+        return tg__ws_fail_utf8(ws);
     return true;
 }
 

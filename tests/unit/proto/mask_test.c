@@ -27,8 +27,27 @@ static void every_length_is_masked_at_every_place(void **state)
             fill(expected);
             for (size_t i = 0; i < len; i++)
                 expected[from + i] ^= key[i % 4];
-            tg_ws_mask(bytes + from, len, key);
+            tg_ws_mask(bytes + from, bytes + from, len, key);
             assert_memory_equal(bytes, expected, ROOM);
+        }
+    }
+}
+
+static void what_is_masked_elsewhere_stays_as_it_was(void **state)
+{
+    uint8_t bytes[ROOM], before[ROOM], out[ROOM], expected[ROOM];
+    (void)state;
+    fill(bytes);
+    fill(before);
+    for (size_t from = 0; from < 17; from++) {
+        for (size_t len = 0; len <= 300; len++) {
+            memset(out, '#', sizeof out);
+            memset(expected, '#', sizeof expected);
+            for (size_t i = 0; i < len; i++)
+                expected[16 - from + i] = bytes[from + i] ^ key[i % 4];
+            (void)tg_ws_mask(out + 16 - from, bytes + from, len, key);
+            assert_memory_equal(out, expected, ROOM);
+            assert_memory_equal(bytes, before, ROOM);
         }
     }
 }
@@ -41,10 +60,10 @@ static void pieces_are_masked_like_the_whole(void **state)
         uint8_t next[4] = {key[0], key[1], key[2], key[3]};
         fill(bytes);
         fill(expected);
-        tg_ws_mask(expected, 200, key);
-        tg_ws_mask(bytes, split, next);
+        tg_ws_mask(expected, expected, 200, key);
+        tg_ws_mask(bytes, bytes, split, next);
         tg_ws_mask_advance(next, split);
-        tg_ws_mask(bytes + split, 200 - split, next);
+        tg_ws_mask(bytes + split, bytes + split, 200 - split, next);
         assert_memory_equal(bytes, expected, ROOM);
     }
 }
@@ -56,19 +75,19 @@ static void one_byte_that_is_not_ascii_is_seen_at_every_place(void **state)
     memset(clear, 'x', sizeof clear);
     for (size_t len = 1; len <= 200; len++) {
         memcpy(bytes, clear, sizeof bytes);
-        (void)tg_ws_mask(bytes, len, key);
-        assert_true(tg_ws_mask(bytes, len, key));
+        (void)tg_ws_mask(bytes, bytes, len, key);
+        assert_true(tg_ws_mask(bytes, bytes, len, key));
         for (size_t at = 0; at < len; at++) {
             clear[at] = 0x80;
             memcpy(bytes, clear, sizeof bytes);
-            (void)tg_ws_mask(bytes, len, key);
-            assert_false(tg_ws_mask(bytes, len, key));
+            (void)tg_ws_mask(bytes, bytes, len, key);
+            assert_false(tg_ws_mask(bytes, bytes, len, key));
             clear[at] = 'x';
         }
         clear[len] = 0xFF; /* beyond: no concern of its */
         memcpy(bytes, clear, sizeof bytes);
-        (void)tg_ws_mask(bytes, len, key);
-        assert_true(tg_ws_mask(bytes, len, key));
+        (void)tg_ws_mask(bytes, bytes, len, key);
+        assert_true(tg_ws_mask(bytes, bytes, len, key));
         clear[len] = 'x';
     }
 }
@@ -77,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_length_is_masked_at_every_place),
+        cmocka_unit_test(what_is_masked_elsewhere_stays_as_it_was),
         cmocka_unit_test(pieces_are_masked_like_the_whole),
         cmocka_unit_test(one_byte_that_is_not_ascii_is_seen_at_every_place),
     };
