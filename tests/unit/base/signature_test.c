@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buffer.h"
 #include "base/base64.h"
+#include "base/buffer.h"
 #include "base/mac.h"
 #include "base/memory.h"
 #include "base/signature.h"
