@@ -101,7 +101,9 @@ function M.jwt(claims, options)
 end
 
 function Host:advance(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then raise("advance: seconds expected, 0 or more") end
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    raise("advance: seconds expected, 0 or more")
+  end
   if seconds > ADVANCED_MAX - self._advanced then
     raise("advance: a host's clock goes on for 1e9 seconds in all; make another host")
   end
