@@ -149,7 +149,8 @@ TG_MUST static inline struct tg_outbox *tg__outbox(struct tg_conn *conn)
 void tg__outbox_return(struct tg_conn *conn);
 /* What it holds is not sent. */
 void tg__outbox_drop(struct tg_conn *conn);
-void tg__outboxes_fini(struct tg_hub *hub); /* when all are back */
+/* Frees those that are not lent. */
+void tg__outboxes_fini(struct tg_hub *hub);
 
 /* dispatch.c */
 void tg__dispatch(struct tg_conn *conn, enum tg_ws_opcode kind, const char *data, size_t len);

@@ -94,7 +94,7 @@ bool tg__ws_check_header(struct tg_ws *ws);
 
 /* websocket_message.c; false: the decoder has failed. */
 bool tg__ws_take_message(struct tg_ws *ws); /* the last fragment is in */
-/* A part of one; `ascii` when it is known to be. */
+/* A part of one. key: what it is masked with; NULL: it is not, or no longer. */
 bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, const uint8_t *key);
 bool tg__ws_take_close(struct tg_ws *ws, const uint8_t *data, size_t len); /* its payload */
 

@@ -35,8 +35,7 @@ static bool make_room(struct tg_ws *ws, size_t len)
     return tg_buffer_reserve(message, (size_t)wanted - message->len) != NULL;
 }
 
-/* Some of the payload of a data frame. key: what it is masked with; NULL: it is not, or no longer. What is large is
- * unmasked on its way into the message, which spares a look at each byte: 2 % of an echo of 1 MiB. */
+/* What is masked is unmasked on its way into the message, which spares a look at each byte: 2 % of an echo of 1 MiB. */
 bool tg__ws_take_data(struct tg_ws *ws, const uint8_t *data, size_t len, const uint8_t *key)
 {
     bool ascii = false; /* as far as is known */

@@ -187,7 +187,10 @@ static void push_index(lua_State *L)
     if (luaL_loadbuffer(L, index_source, sizeof index_source - 1, INDEX_NAME) != 0)
         lua_error(L);
     lua_newtable(L);
-    tg_api_set_functions(L, methods);
+    for (const luaL_Reg *row = methods; row->name != NULL; row++) {
+        lua_getfield(L, -3, row->name);
+        lua_setfield(L, -2, row->name);
+    }
     lua_pushvalue(L, -3);
     lua_pushcclosure(L, l_conn_field, 1);
     lua_call(L, 2, 1);

@@ -370,12 +370,10 @@ static bool lose_inside(struct bench *b, struct tg_conn *conn, enum tg_hook hook
 {
     if (hook != TG_HOOK_MESSAGE)
         return false;
-    size_t spare = b->hub->spare_outbox_count;
-    b->hub->spare_outbox_count = 0;
+    tg__outboxes_fini(b->hub);
     (void)tg_memory_fail_after(0, 1); /* not even a close frame */
     tg_conn_fail(conn, 1011, "test", "test");
     (void)tg_memory_fail_after(-1, 0);
-    b->hub->spare_outbox_count = spare;
     return true;
 }
 

@@ -249,12 +249,10 @@ static bool refuse_without_memory(struct bench *b, struct tg_conn *conn, enum tg
 {
     if (hook != TG_HOOK_UPGRADE)
         return false;
-    size_t spare = b->hub->spare_outbox_count;
-    b->hub->spare_outbox_count = 0;
+    tg__outboxes_fini(b->hub);
     (void)tg_memory_fail_after(0, 1);
     assert_int_equal(tg_conn_close(conn, 1001, "no"), TG_ERR_OK);
     (void)tg_memory_fail_after(-1, 0);
-    b->hub->spare_outbox_count = spare;
     return true;
 }
 
