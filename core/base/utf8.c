@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/utf8_vector.h"
+#include "base/vector.h"
 
 #define INVALID UINT32_MAX
 #define EXPECT(bytes, low, high) ((uint32_t)(bytes) | (uint32_t)(low) << 8 | (uint32_t)(high) << 16)
@@ -66,7 +67,7 @@ bool tg_utf8_feed(struct tg_utf8 *utf8, const void *data, size_t len)
     while (at < end) {
         if (state == 0) {
             if (end - at >= TG_UTF8_VECTOR_MIN && !looked)
-                at += tg__utf8_vector(tg__utf8_vector_width(), at, (size_t)(end - at));
+                at += tg__utf8_vector(tg_vector_width(), at, (size_t)(end - at));
             looked = true;
             at = skip_ascii(at, end);
             if (at == end)
@@ -99,7 +100,7 @@ static inline bool is_short_ascii(const uint8_t *at, size_t len)
 
 bool tg_utf8_valid(const void *data, size_t len)
 {
-    if (len < TG_UTF8_VECTOR_MIN && is_short_ascii(data, len))
+    if (len < 64 && is_short_ascii(data, len))
         return true;
     struct tg_utf8 utf8 = {0};
     return tg_utf8_feed(&utf8, data, len) && tg_utf8_complete(&utf8);

@@ -7,13 +7,10 @@
 #include <stdint.h>
 
 /* Shorter text is not worth the call. */
-#define TG_UTF8_VECTOR_MIN 64
-
-/* Bytes that the vectors of this processor look at in a step: 64, 32, or 0: it has none. */
-unsigned tg__utf8_vector_width(void);
+#define TG_UTF8_VECTOR_MIN 8
 
 /* Bytes from `data`, which is at a character boundary, that are well formed and end at one; the rest is for a
- * closer look. width: as told above, or less. */
+ * closer look. width: that of base/vector.h, or less. */
 size_t tg__utf8_vector(unsigned width, const uint8_t *data, size_t len);
 
 #endif
