@@ -1,4 +1,4 @@
-/* sanitizer.h - whether AddressSanitizer watches, and telling it what is not to be touched.
+/* sanitizer.h - whether AddressSanitizer or ThreadSanitizer watches, and telling the first what is not to be touched.
  */
 #ifndef TG_BASE_SANITIZER_H
 #define TG_BASE_SANITIZER_H
@@ -7,8 +7,17 @@
 #if __has_feature(address_sanitizer)
 #define TG_UNDER_ASAN 1
 #endif
+#if __has_feature(thread_sanitizer)
+#define TG_UNDER_TSAN 1
+#endif
 #elif defined(__SANITIZE_ADDRESS__)
 #define TG_UNDER_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define TG_UNDER_TSAN 1
+#endif
+
+#ifndef TG_UNDER_TSAN
+#define TG_UNDER_TSAN 0
 #endif
 
 #ifdef TG_UNDER_ASAN

@@ -22,6 +22,8 @@ static enum tg_err create(struct tg_net **out, struct uv_loop_s *loop, bool lead
     net->sockets = 0;
     net->first = NULL;
     net->streams = 0;
+    net->turn = 0;
+    net->ahead_rest = 0;
     net->destroyed = false;
     net->accepted.of = NULL;
     net->plain = NULL;

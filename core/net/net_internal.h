@@ -11,6 +11,8 @@
 #ifndef TG_NET_NET_INTERNAL_H
 #define TG_NET_NET_INTERNAL_H
 
+#include <poll.h>
+#include <sys/epoll.h>
 #include <uv.h>
 
 #include "base/buffer.h"
@@ -44,6 +46,19 @@ struct tg_filter_calls {
     void (*destroy)(struct tg_filter *filter);
 };
 
+#define TG_TALKERS_MAX 256
+
+/* talkers.c: the streams that speak nearly every turn. */
+struct tg_talkers {
+    unsigned count;
+    unsigned overdue; /* that were silent for too long */
+    int credit;       /* what asking them has spared of late; below 0: it does not pay */
+    unsigned rest;    /* turns before it is tried again */
+    struct pollfd asked[1 + TG_TALKERS_MAX]; /* the epoll, and these: */
+    struct tg_stream *streams[TG_TALKERS_MAX];
+    uint8_t silent[TG_TALKERS_MAX]; /* turns in a row */
+};
+
 struct tg_net {
     struct uv_loop_s *loop; /* borrowed until tg_net_destroy */
     /* poller.c: */
@@ -52,8 +67,11 @@ struct tg_net {
     uv_poll_t poll;                 /* of epoll_fd; not opened when it leads */
     uv_idle_t again;                /* active while there is a `first` */
     int epoll_fd;                   /* owned */
-    uint32_t sockets;               /* in it */
+    uint32_t sockets;               /* in it, or talkers */
     struct tg_stream *first, *last; /* that want a turn without news from the kernel */
+    uint16_t turn;                  /* counts them */
+    struct tg_talkers talkers;      /* none unless it leads */
+    unsigned ahead_rest;            /* turns in which nobody is read ahead */
     uint32_t streams;               /* that are not freed */
     bool destroyed;
     /* Given up when there is no other descriptor, so that a client can at least be told (listener.c); -1: it
@@ -113,6 +131,8 @@ struct tg_stream {
     bool ended : 1;
     bool lost : 1;
     bool closing : 1;
+    bool talks : 1; /* is in net->talkers: it reads, and nothing is pending */
+    uint16_t spoke; /* the turn of the net in which epoll told of it last, as far as 16 bits go */
 };
 
 /* For filters. To the owner, from the loop only: */
@@ -165,6 +185,8 @@ void tg__stream_turn(struct tg_stream *stream);
 
 /* stream_io.c, from the loop. `events` are epoll's. */
 void tg__socket_ready(struct tg_stream *stream, uint32_t events);
+/* The first few of them, if there is nothing to do but to read. Returns how many; 0: the first is for tg__socket_ready. */
+int tg__sockets_read_ahead(struct tg_net *net, const struct epoll_event *events, int count);
 void tg__socket_turn(struct tg_stream *stream);
 /* There must be one. What it has not sent is given up. */
 void tg__socket_close(struct tg_stream *stream);
@@ -175,11 +197,25 @@ const char *tg__errno_text(int error); /* static, as libuv words it */
 TG_MUST enum tg_err tg__poller_open(struct tg_net *net);
 void tg__poller_close(struct tg_net *net);
 TG_MUST enum tg_err tg__poller_add(
-    struct tg_stream *stream);                    /* TG_ERR_SYS: out of memory or watches */
-void tg__poller_update(struct tg_stream *stream); /* `pending` has come or gone */
+    struct tg_stream *stream); /* TG_ERR_SYS: out of memory or watches */
+/* `pending` has come or gone, or reading has stopped. */
+void tg__poller_update(struct tg_stream *stream);
 void tg__poller_remove(struct tg_stream *stream);
 void tg__poller_again(
     struct tg_stream *stream); /* tg__stream_turn, in the next turn of the loop; idempotent */
+
+/* talkers.c */
+void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd);
+/* False: no more of them now. */
+bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream);
+/* There must be one. */
+void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stream);
+/* Asks all of them, and the epoll whether it has news. `events` has room for TG_TALKERS_MAX. Returns how many were
+ * put there. timeout: of poll(2). */
+int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
+                     bool *of_epoll);
+/* After each wait, until NULL: removes one that is to be watched by epoll again, and returns it. */
+struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers);
 
 void tg__net_free(struct tg_net *net);
 /* A stream less. */

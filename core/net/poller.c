@@ -10,11 +10,15 @@
  * another one watches for cycles, under a lock of the whole machine (2 % of a connect, and workers wait for each
  * other), and wakes two epolls for a message (3 % of an echo while few clients speak).
  *
+ * Those that speak nearly every turn leave the epoll for a while: talkers.c.
+ *
  * I1  A stream is freed from its own turn in the list and nowhere else, so that no event and no list holds
  *     one that is gone.
  * I2  The loop lives while a stream waits in the list, and one that is not led while a stream has a socket.
+ * I3  No stream is told of twice in one turn: it may be read ahead, and must hear nothing more once it has ended.
  */
 #include <assert.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -23,22 +27,119 @@
 
 #define EVENTS 256 /* at a time; those that are over wait for the next turn of the loop */
 
-/* `timeout` in ms, -1: none. True: the loop that the net leads has news, too. */
-static bool wait_and_tell(struct tg_net *net, int timeout)
+/* Who becomes a talker: one that speaks again within NEAR turns, in a turn in which at least MANY speak. */
+#define NEAR 16
+#define MANY 8
+
+static_assert(POLLIN == EPOLLIN && POLLPRI == EPOLLPRI && POLLRDHUP == EPOLLRDHUP &&
+                  POLLHUP == EPOLLHUP && POLLERR == EPOLLERR,
+              "news of poll(2) are told as epoll's");
+
+/* Of room only when some is missing: a Unix socket tells of it with every message that its peer reads, which would wake
+ * us twice for each. */
+static int watch(struct tg_stream *stream, int operation)
 {
-    struct epoll_event events[EVENTS];
-    int count = epoll_wait(net->epoll_fd, events, EVENTS, timeout);
+    uint32_t room = stream->pending ? EPOLLOUT : 0;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | room,
+                                .data.ptr = stream};
+
+    stream->room_asked = room != 0;
+    return epoll_ctl(stream->net->epoll_fd, operation, stream->fd, &event);
+}
+
+/* A socket that epoll watches costs whoever writes to it, also when nothing is to be told: 1 % of an echo. */
+static void unwatch(const struct tg_stream *stream)
+{
+    struct epoll_event event = {0};
+
+    (void)epoll_ctl(stream->net->epoll_fd, EPOLL_CTL_DEL, stream->fd, &event);
+}
+
+/* What is there already is told, as of one that was never away. */
+static void be_told_again(struct tg_stream *stream)
+{
+    stream->talks = false;
+    if (watch(stream, EPOLL_CTL_ADD) == 0)
+        return;
+    /* No memory, or others of this user have all watches there may be: nothing of it would be heard any more. */
+    stream->cut = true;
+    tg__poller_again(stream);
+}
+
+/* All news of the streams, and of the loop as one without a stream. Returns how many there are (I3). */
+static int wait_for_news(struct tg_net *net, struct epoll_event *events, int timeout)
+{
+    struct tg_stream *dismissed;
+    bool of_epoll;
+
+    net->turn++;
+    if (net->ahead_rest > 0)
+        net->ahead_rest--;
+    if (net->talkers.count == 0) {
+        if (net->talkers.rest > 0)
+            net->talkers.rest--;
+        return epoll_wait(net->epoll_fd, events, EVENTS, timeout);
+    }
+    int count = tg__talkers_wait(&net->talkers, timeout, events, &of_epoll);
+    if (of_epoll) {
+        int more = epoll_wait(net->epoll_fd, events + count, EVENTS, 0);
+        count += more > 0 ? more : 0;
+    }
+    while ((dismissed = tg__talkers_dismiss(&net->talkers)) != NULL)
+        be_told_again(dismissed);
+    return count;
+}
+
+/* Whether it is a talker from here on, or no longer. */
+static void hear(struct tg_stream *stream, uint32_t news, bool among_many)
+{
+    struct tg_net *net = stream->net;
+    bool again = (uint16_t)(net->turn - stream->spoke) <= NEAR;
+
+    if (stream->talks) {
+        if (news != EPOLLIN)
+            tg__poller_update(stream);
+        return;
+    }
+    stream->spoke = net->turn;
+    if (!again || !among_many || news != EPOLLIN || !stream->reading || stream->pending ||
+        !tg__talkers_add(&net->talkers, stream))
+        return;
+    stream->talks = true;
+    unwatch(stream);
+}
+
+/* True: the loop that the net leads has news, too. */
+static bool tell(struct tg_net *net, const struct epoll_event *events, int count)
+{
     bool of_loop = false;
 
-    if (timeout != 0)
-        uv_update_time(net->loop);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count;) {
+        int ahead = tg__sockets_read_ahead(net, events + i, count - i);
+        i += ahead;
+        if (ahead > 0)
+            continue;
         if (events[i].data.ptr == NULL)
             of_loop = true;
         else
             tg__socket_ready(events[i].data.ptr, events[i].events);
+        i++;
     }
     return of_loop;
+}
+
+/* `timeout` in ms, -1: none. Returns what tell does. */
+static bool wait_and_tell(struct tg_net *net, int timeout)
+{
+    struct epoll_event events[EVENTS + TG_TALKERS_MAX];
+    int count = wait_for_news(net, events, timeout);
+
+    if (timeout != 0)
+        uv_update_time(net->loop);
+    for (int i = 0; net->leads && i < count; i++)
+        if (events[i].data.ptr != NULL)
+            hear(events[i].data.ptr, events[i].events, count >= MANY);
+    return tell(net, events, count);
 }
 
 static void on_events(uv_poll_t *poll, int status, int what)
@@ -88,6 +189,7 @@ enum tg_err tg__poller_open(struct tg_net *net)
     net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (net->epoll_fd == -1)
         return TG_ERR_SYS;
+    tg__talkers_init(&net->talkers, net->epoll_fd);
     if ((net->leads ? watch_loop(net) : be_watched(net)) != TG_ERR_OK) {
         close(net->epoll_fd);
         return TG_ERR_SYS;
@@ -114,18 +216,6 @@ void tg__poller_close(struct tg_net *net)
     close(net->epoll_fd);
 }
 
-/* Of room only when some is missing: a Unix socket tells of it with every message that its peer reads, which would wake
- * us twice for each. */
-static int watch(struct tg_stream *stream, int operation)
-{
-    uint32_t room = stream->pending ? EPOLLOUT : 0;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | room,
-                                .data.ptr = stream};
-
-    stream->room_asked = room != 0;
-    return epoll_ctl(stream->net->epoll_fd, operation, stream->fd, &event);
-}
-
 enum tg_err tg__poller_add(struct tg_stream *stream)
 {
     struct tg_net *net = stream->net;
@@ -139,8 +229,12 @@ enum tg_err tg__poller_add(struct tg_stream *stream)
 
 void tg__poller_update(struct tg_stream *stream)
 {
-    if (stream->room_asked != stream->pending)
-        (void)watch(stream, EPOLL_CTL_MOD); /* takes no memory; what is there already is told */
+    if (stream->talks) {
+        tg__talkers_remove(&stream->net->talkers, stream);
+        be_told_again(stream);
+    } else if (stream->room_asked != stream->pending) {
+        (void)watch(stream, EPOLL_CTL_MOD);
+    }
 }
 
 /* Closing the descriptor would do, were there no child that another thread is about to start: until it runs its
@@ -148,9 +242,12 @@ void tg__poller_update(struct tg_stream *stream)
 void tg__poller_remove(struct tg_stream *stream)
 {
     struct tg_net *net = stream->net;
-    struct epoll_event event = {0};
 
-    (void)epoll_ctl(net->epoll_fd, EPOLL_CTL_DEL, stream->fd, &event);
+    if (stream->talks)
+        tg__talkers_remove(&net->talkers, stream);
+    else
+        unwatch(stream);
+    stream->talks = false;
     if (--net->sockets == 0 && !net->leads)
         uv_unref((uv_handle_t *)&net->poll);
 }

@@ -1,7 +1,7 @@
 /* stream.c - a byte stream as its owner has it, and the filter that changes nothing.
  *
- * tg_net owns the read buffer, which a read fills and on_read empties before anything else runs, so
- * one serves all streams of a loop. A tg_stream owns its socket, its filter and the bytes that the
+ * tg_net owns the read buffer, which one read fills, or several fill parts of; each on_read empties its own before the
+ * loop reads again, so one serves all streams of it, and nobody else may write there meanwhile. A tg_stream owns its socket, its filter and the bytes that the
  * kernel did not take yet; it is freed in `finish` and nowhere else.
  *
  * I1  After `ended` is set on_read does not come again, and on_end only to say that all is `lost`; after
@@ -171,6 +171,8 @@ void tg_stream_read_stop(struct tg_stream *stream)
     if (!stream->reading)
         return;
     stream->reading = false;
+    if (stream->talks)
+        tg__poller_update(stream);
     if (tg__calls_of(stream)->reading != NULL)
         tg__calls_of(stream)->reading(stream, false);
 }

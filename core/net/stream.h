@@ -64,7 +64,9 @@ TG_MUST enum tg_err tg_stream_connect(struct tg_stream **out, struct tg_net *net
                                       struct tg_error *error);
 
 TG_MUST enum tg_err tg_stream_read_start(struct tg_stream *stream); /* idempotent */
-void tg_stream_read_stop(struct tg_stream *stream);                 /* idempotent */
+/* Idempotent. Bytes that were read before, and an end among them, may still come in this turn of the loop, as several
+ * streams are read together. */
+void tg_stream_read_stop(struct tg_stream *stream);
 
 /* Takes all bytes of `bytes`, which is left empty, perhaps with its memory. Not allowed while
  * tg_stream_is_writing. On error nothing is taken by the peer for sure and on_end follows. */

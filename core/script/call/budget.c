@@ -35,6 +35,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/sanitizer.h"
 #include "script/call/trace.h"
 
 #define LOOK_MS_MAX 4
@@ -81,14 +82,7 @@ static _Thread_local struct tg_meter *volatile running;
 /* ThreadSanitizer holds signals back until the next library call, which a busy script never makes, and
  * its runtime must not be entered from a handler. So under it the handler is set without its knowledge
  * and is not instrumented. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#elif defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#endif
-#ifdef UNDER_TSAN
+#if TG_UNDER_TSAN
 extern int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 #define set_handler __sigaction
 #ifdef __clang__

@@ -1,0 +1,119 @@
+/* talkers.c - the streams that speak nearly every turn: whether to ask them by poll(2) pays, and what they answer.
+ *
+ * Of a socket that speaks epoll is told by whoever wrote to it: on another CPU, under a lock, in a list that the two CPUs
+ * pass to and fro. poll(2) looks at the socket itself, which is about to be read anyway, and so is cheaper for one that
+ * speaks. But it looks at those that are silent, too, and before it sleeps it has to queue at each of them.
+ *
+ * An echo of 20 bytes among 100 clients that all speak again at once took 4 % less CPU time with it.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "net/net_internal.h"
+
+/* What a turn is worth, in the time that it takes to look at one socket: TELLING is what epoll takes more for one
+ * that speaks, and TURN is to sleep and be woken, as far as that is dearer. */
+#define TELLING 12
+#define TURN 48
+/* Credit at the start, and at most: some tens of turns in which nobody speaks. */
+#define CREDIT 8192
+/* Turns without talkers after it did not pay. To begin anew costs two system calls for each. */
+#define REST 1024
+/* Turns in a row, after which one that says nothing is a talker no more. */
+#define SILENCE 64
+static_assert(SILENCE <= UINT8_MAX, "tg_talkers.silent counts so far");
+
+void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd)
+{
+    talkers->count = 0;
+    talkers->overdue = 0;
+    talkers->rest = 0;
+    talkers->asked[0] = (struct pollfd){.fd = epoll_fd, .events = POLLIN};
+}
+
+bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream)
+{
+    if (talkers->count == TG_TALKERS_MAX || talkers->rest > 0)
+        return false;
+    if (talkers->count == 0)
+        talkers->credit = CREDIT;
+    unsigned at = talkers->count++;
+    talkers->streams[at] = stream;
+    talkers->silent[at] = 0;
+    talkers->asked[at + 1] =
+        (struct pollfd){.fd = stream->fd, .events = POLLIN | POLLPRI | POLLRDHUP};
+    return true;
+}
+
+static void remove_at(struct tg_talkers *talkers, unsigned at)
+{
+    unsigned last = --talkers->count;
+
+    talkers->streams[at] = talkers->streams[last];
+    talkers->silent[at] = talkers->silent[last];
+    talkers->asked[at + 1] = talkers->asked[last + 1];
+}
+
+void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stream)
+{
+    for (unsigned at = 0; at < talkers->count; at++) {
+        if (talkers->streams[at] == stream) {
+            remove_at(talkers, at);
+            return;
+        }
+    }
+}
+
+/* Returns how many have something to tell; none when poll(2) failed, after which it pays no more. */
+static int ask(struct tg_talkers *talkers, int timeout)
+{
+    int ready = poll(talkers->asked, talkers->count + 1, timeout);
+
+    if (ready >= 0)
+        return ready;
+    if (errno != EINTR)
+        talkers->credit = -1;
+    return 0;
+}
+
+int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
+                     bool *of_epoll)
+{
+    int ready = ask(talkers, timeout), told = 0;
+
+    *of_epoll = ready > 0 && talkers->asked[0].revents != 0;
+    talkers->overdue = 0;
+    for (unsigned at = 0; at < talkers->count; at++) {
+        uint32_t news = ready > 0 ? (uint16_t)talkers->asked[at + 1].revents : 0;
+        if (news != 0) {
+            events[told++] = (struct epoll_event){.events = news, .data.ptr = talkers->streams[at]};
+            talkers->silent[at] = 0;
+        } else if (++talkers->silent[at] >= SILENCE) {
+            talkers->overdue++;
+        }
+    }
+    talkers->credit += told * TELLING - (int)talkers->count - TURN;
+    if (talkers->credit > CREDIT)
+        talkers->credit = CREDIT;
+    return told;
+}
+
+struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers)
+{
+    bool all = talkers->credit < 0;
+
+    if (!all && talkers->overdue == 0)
+        return NULL;
+    for (unsigned at = 0; at < talkers->count; at++) {
+        struct tg_stream *stream = talkers->streams[at];
+        if (!all && talkers->silent[at] < SILENCE)
+            continue;
+        if (!all)
+            talkers->overdue--;
+        remove_at(talkers, at);
+        return stream;
+    }
+    talkers->credit = 0;
+    talkers->rest = REST;
+    return NULL;
+}

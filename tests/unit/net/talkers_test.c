@@ -1,0 +1,428 @@
+/* talkers_test.c - a crowd that speaks every turn is asked by poll(2): who is of it, who leaves it, and that everybody
+ * is heard, in order, wherever they are.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/crowd.h"
+
+#define TOO_MUCH ((size_t)8 << 20)
+
+/* --- who becomes one -------------------------------------------------------------------------------- */
+
+static bool everybody_speaks(struct crowd *crowd)
+{
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        return true;
+    }
+    assert_all_heard(crowd);
+    assert_int_equal(talking(crowd), CROWD);
+    say_all(crowd, 0, crowd->count);
+    return !passed(crowd, 300);
+}
+
+static void a_crowd_that_speaks_every_turn_is_heard_every_turn(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, everybody_speaks);
+}
+
+static bool seven_speak(struct crowd *crowd)
+{
+    assert_int_equal(talking(crowd), 0);
+    say_all(crowd, 0, 7);
+    return crowd->turns < 100;
+}
+
+static void few_who_speak_every_turn_stay_with_epoll(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, seven_speak);
+}
+
+static bool everybody_speaks_at_times(struct crowd *crowd)
+{
+    assert_int_equal(talking(crowd), 0);
+    assert_all_heard(crowd);
+    if (crowd->turns % 20 == 19)
+        say_all(crowd, 0, crowd->count);
+    return crowd->turns < 200;
+}
+
+static void many_who_speak_at_times_stay_with_epoll(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, everybody_speaks_at_times);
+}
+
+/* More than are told of in one turn, at first. */
+static bool too_many_speak(struct crowd *crowd)
+{
+    if (crowd->turns > 5 && crowd->turns < 20)
+        assert_all_heard(crowd);
+    if (crowd->turns == 19)
+        assert_int_equal(talking(crowd), TG_TALKERS_MAX);
+    if (crowd->turns != 5)
+        say_all(crowd, 0, crowd->count);
+    return crowd->turns < 20;
+}
+
+static void who_finds_no_place_is_heard_all_the_same(void **state)
+{
+    (void)state;
+    crowd_play(TG_TALKERS_MAX + 10, too_many_speak);
+}
+
+/* --- who leaves -------------------------------------------------------------------------------------- */
+
+static bool one_third_falls_silent(struct crowd *crowd)
+{
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        return true;
+    }
+    if (crowd->phase == 1 && !passed(crowd, 80)) {
+        say_all(crowd, 0, 16);
+        return true;
+    }
+    if (crowd->phase == 1) {
+        assert_int_equal(talking(crowd), 16);
+        say_all(crowd, 16, CROWD);
+        next_phase(crowd);
+        return true;
+    }
+    assert_all_heard(crowd);
+    return false;
+}
+
+static void who_falls_silent_is_watched_by_epoll_again(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_third_falls_silent);
+}
+
+/* By turns, so that no one is silent for long. */
+static bool one_at_a_time_speaks(struct crowd *crowd)
+{
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        return true;
+    }
+    assert_all_heard(crowd);
+    if (crowd->phase == 1 && talking(crowd) == 0) {
+        assert_true(passed(crowd, 50));
+        next_phase(crowd);
+    }
+    if (crowd->phase == 1)
+        say(&crowd->ends[crowd->turns % CROWD], 5);
+    else /* too soon to try again */
+        say_all(crowd, 0, CROWD);
+    if (crowd->phase == 2)
+        assert_int_equal(talking(crowd), 0);
+    return crowd->phase == 1 || !passed(crowd, 500);
+}
+
+static void asking_ends_when_it_does_not_pay_and_rests(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_at_a_time_speaks);
+}
+
+static bool one_stops_reading(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            tg_stream_read_stop(end->stream);
+            assert_false(end->stream->talks);
+            assert_int_equal(talking(crowd), CROWD - 1);
+            say_all(crowd, 0, CROWD);
+        }
+        return true;
+    }
+    if (crowd->phase == 1 && passed(crowd, 3)) {
+        assert_int_equal((uint8_t)(end->said - end->heard), 5);
+        assert_int_equal(tg_stream_read_start(end->stream), TG_ERR_OK);
+        next_phase(crowd);
+    }
+    if (crowd->phase == 2 && passed(crowd, 2))
+        assert_all_heard(crowd);
+    return crowd->phase == 1 || !passed(crowd, 2);
+}
+
+static void who_stops_reading_hears_later_what_was_said(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_stops_reading);
+}
+
+static bool one_peer_ends(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            say_all(crowd, 0, CROWD);
+            assert_int_equal(shutdown(end->peer, SHUT_WR), 0);
+        }
+        return true;
+    }
+    if (!passed(crowd, 3))
+        return true;
+    assert_all_heard(crowd);
+    assert_int_equal(end->ends, 1);
+    assert_int_equal(end->err, TG_ERR_OK);
+    assert_int_equal(talking(crowd), CROWD - 1);
+    return false;
+}
+
+static void the_end_of_a_peer_is_told_once_and_after_its_words(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_peer_ends);
+}
+
+/* Which stands there for as long as nothing comes after it, and so would be news in every turn. */
+static bool one_says_an_urgent_byte(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[OVER_TCP];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1)
+            assert_int_equal(send(end->peer, "!", 1, MSG_OOB), 1);
+        return true;
+    }
+    if (!passed(crowd, 3)) {
+        say_all(crowd, 0, OVER_TCP);
+        return true;
+    }
+    assert_false(end->stream->talks);
+    assert_int_equal(talking(crowd), CROWD - 1);
+    assert_all_heard(crowd);
+    say(end, 5);
+    return !passed(crowd, 6);
+}
+
+static void who_has_more_to_tell_than_bytes_is_watched_by_epoll_again(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_says_an_urgent_byte);
+}
+
+static void write_too_much(const struct end *end)
+{
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+
+    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
+    tg_buffer_commit(&bytes, TOO_MUCH);
+    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
+    assert_true(tg_stream_is_writing(end->stream));
+    tg_buffer_fini(&bytes);
+}
+
+static bool one_writes_too_much(struct crowd *crowd)
+{
+    static uint8_t sink[1 << 16];
+    struct end *end = &crowd->ends[3];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            write_too_much(end);
+            assert_int_equal(talking(crowd), CROWD - 1);
+        }
+        return true;
+    }
+    say_all(crowd, 0, CROWD);
+    while (recv(end->peer, sink, sizeof sink, 0) > 0) {
+    }
+    return end->writtens == 0;
+}
+
+static void what_a_talker_writes_goes_out_when_there_is_room(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_writes_too_much);
+}
+
+static bool one_closes_another(struct crowd *crowd)
+{
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            crowd->ends[2].closes = &crowd->ends[3];
+            crowd->ends[20].closes = &crowd->ends[1];
+            say_all(crowd, 0, CROWD);
+        }
+        return true;
+    }
+    if (passed(crowd, 2)) {
+        assert_null(crowd->ends[1].stream);
+        assert_null(crowd->ends[3].stream);
+        crowd->ends[1].heard = crowd->ends[1].said;
+        crowd->ends[3].heard = crowd->ends[3].said;
+        assert_all_heard(crowd);
+        assert_int_equal(talking(crowd), CROWD - 2);
+        say_all(crowd, 4, CROWD);
+    }
+    return !passed(crowd, 20);
+}
+
+static void others_are_heard_when_one_closes_another_in_the_same_turn(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_closes_another);
+}
+
+/* Its descriptor leads to a file from here on, which epoll refuses as it does when watches are out. */
+static bool one_cannot_be_watched_again(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            assert_int_equal(dup2(file, end->stream->fd), end->stream->fd);
+            close(file);
+            tg_stream_read_stop(end->stream);
+            say_all(crowd, 4, CROWD);
+        }
+        return true;
+    }
+    if (!passed(crowd, 2))
+        return true;
+    assert_int_equal(end->ends, 1);
+    assert_int_equal(end->err, TG_ERR_SYS);
+    assert_all_heard(crowd);
+    return false;
+}
+
+static void who_cannot_be_watched_again_is_lost_and_told_so(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_cannot_be_watched_again);
+}
+
+/* Epoll has news of another in that turn, and would have of this one if it were told to watch it so soon. */
+static bool one_stops_itself_when_all_are_dismissed(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3], *other = &crowd->ends[CROWD - 1];
+
+    if (crowd->phase == 0) {
+        become_talkers(crowd);
+        if (crowd->phase == 1) {
+            tg_stream_read_stop(other->stream);
+            assert_int_equal(tg_stream_read_start(other->stream), TG_ERR_OK);
+            say(other, 5);
+            say_all(crowd, 0, 3);
+            end->received = 0;
+            say(end, 5000); /* more than is read ahead */
+            end->stops = end;
+            crowd->net->talkers.credit = INT_MIN / 2;
+        }
+        return true;
+    }
+    assert_int_equal(talking(crowd), 0);
+    assert_in_range(end->received, 1, 2048);
+    return !passed(crowd, 3);
+}
+
+static void who_stops_in_the_turn_in_which_all_are_dismissed_hears_no_more(void **state)
+{
+    (void)state;
+    crowd_play(CROWD, one_stops_itself_when_all_are_dismissed);
+}
+
+/* --- beside them ------------------------------------------------------------------------------------- */
+
+static bool a_quiet_one_speaks(struct crowd *crowd)
+{
+    struct end *quiet = &crowd->ends[CROWD];
+
+    say_all(crowd, 0, CROWD);
+    if (crowd->turns == 30) {
+        assert_int_equal(talking(crowd), CROWD);
+        say(quiet, 5);
+    } else if (crowd->turns == 31) {
+        assert_int_equal(quiet->received, 5);
+    }
+    return crowd->turns < 40;
+}
+
+static void who_is_no_talker_is_heard_in_the_same_turn(void **state)
+{
+    (void)state;
+    crowd_play(CROWD + 1, a_quiet_one_speaks);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+static bool sleep_before_wait(void *ctx)
+{
+    struct crowd *crowd = ctx;
+
+    if (crowd->phase == 0) {
+        crowd->turns++;
+        become_talkers(crowd);
+        return true;
+    }
+    if (crowd->phase == 1) {
+        next_phase(crowd);
+        assert_int_equal(uv_timer_start(&crowd->timer, on_due, 20, 0), 0);
+    }
+    crowd->turns++;
+    return false;
+}
+
+static void a_net_with_talkers_sleeps_until_its_timer_is_due(void **state)
+{
+    struct crowd *crowd = crowd_gather(CROWD);
+
+    (void)state;
+    tg_net_run(crowd->net, sleep_before_wait, crowd);
+    assert_int_equal(crowd->phase, 2);
+    assert_in_range(crowd->turns - crowd->since, 1, 10);
+    crowd_go_home(crowd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_crowd_that_speaks_every_turn_is_heard_every_turn),
+        cmocka_unit_test(few_who_speak_every_turn_stay_with_epoll),
+        cmocka_unit_test(many_who_speak_at_times_stay_with_epoll),
+        cmocka_unit_test(who_finds_no_place_is_heard_all_the_same),
+        cmocka_unit_test(who_falls_silent_is_watched_by_epoll_again),
+        cmocka_unit_test(asking_ends_when_it_does_not_pay_and_rests),
+        cmocka_unit_test(who_stops_reading_hears_later_what_was_said),
+        cmocka_unit_test(the_end_of_a_peer_is_told_once_and_after_its_words),
+        cmocka_unit_test(who_has_more_to_tell_than_bytes_is_watched_by_epoll_again),
+        cmocka_unit_test(what_a_talker_writes_goes_out_when_there_is_room),
+        cmocka_unit_test(others_are_heard_when_one_closes_another_in_the_same_turn),
+        cmocka_unit_test(who_cannot_be_watched_again_is_lost_and_told_so),
+        cmocka_unit_test(who_stops_in_the_turn_in_which_all_are_dismissed_hears_no_more),
+        cmocka_unit_test(who_is_no_talker_is_heard_in_the_same_turn),
+        cmocka_unit_test(a_net_with_talkers_sleeps_until_its_timer_is_due),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
