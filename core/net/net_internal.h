@@ -51,9 +51,10 @@ struct tg_filter_calls {
 /* talkers.c: the streams that speak nearly every turn. */
 struct tg_talkers {
     unsigned count;
-    unsigned overdue; /* that were silent for too long */
-    int credit;       /* what asking them has spared of late; below 0: it does not pay */
-    unsigned rest;    /* turns before it is tried again */
+    unsigned overdue;   /* that were silent for too long */
+    int credit;         /* what asking them has spared of late; below 0: it does not pay */
+    unsigned rest;      /* turns before it is tried again */
+    unsigned next_rest; /* after it did not pay once more */
     struct pollfd asked[1 + TG_TALKERS_MAX]; /* the epoll, and these: */
     struct tg_stream *streams[TG_TALKERS_MAX];
     uint8_t silent[TG_TALKERS_MAX]; /* turns in a row */
@@ -131,8 +132,9 @@ struct tg_stream {
     bool ended : 1;
     bool lost : 1;
     bool closing : 1;
-    bool talks : 1; /* is in net->talkers: it reads, and nothing is pending */
-    uint16_t spoke; /* the turn of the net in which epoll told of it last, as far as 16 bits go */
+    bool talks : 1;      /* is in net->talkers: it reads, and nothing is pending */
+    uint16_t spoke : 12; /* the last turn in which epoll told of it, as far as that goes */
+    uint16_t streak : 4; /* how often it has spoken again soon */
 };
 
 /* For filters. To the owner, from the loop only: */

@@ -27,9 +27,12 @@
 
 #define EVENTS 256 /* at a time; those that are over wait for the next turn of the loop */
 
-/* Who becomes a talker: one that speaks again within NEAR turns, in a turn in which at least MANY speak. */
+/* Who becomes a talker: one that spoke again within NEAR turns OFTEN times, in a turn in which at least MANY speak. A
+ * connection that only opens and closes is none: it would cost two system calls more. */
 #define NEAR 16
+#define OFTEN 8
 #define MANY 8
+#define TURN_BITS 0xFFFU /* of tg_stream.spoke */
 
 static_assert(POLLIN == EPOLLIN && POLLPRI == EPOLLPRI && POLLRDHUP == EPOLLRDHUP &&
                   POLLHUP == EPOLLHUP && POLLERR == EPOLLERR,
@@ -94,16 +97,20 @@ static int wait_for_news(struct tg_net *net, struct epoll_event *events, int tim
 static void hear(struct tg_stream *stream, uint32_t news, bool among_many)
 {
     struct tg_net *net = stream->net;
-    bool again = (uint16_t)(net->turn - stream->spoke) <= NEAR;
 
     if (stream->talks) {
         if (news != EPOLLIN)
             tg__poller_update(stream);
         return;
     }
-    stream->spoke = net->turn;
-    if (!again || !among_many || news != EPOLLIN || !stream->reading || stream->pending ||
-        !tg__talkers_add(&net->talkers, stream))
+    bool again = ((net->turn - stream->spoke) & TURN_BITS) <= NEAR;
+    stream->spoke = net->turn & TURN_BITS;
+    if (!again)
+        stream->streak = 0;
+    else if (stream->streak < OFTEN)
+        stream->streak++;
+    if (stream->streak < OFTEN || !among_many || news != EPOLLIN || !stream->reading ||
+        stream->pending || !tg__talkers_add(&net->talkers, stream))
         return;
     stream->talks = true;
     unwatch(stream);

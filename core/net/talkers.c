@@ -11,14 +11,17 @@
 
 #include "net/net_internal.h"
 
-/* What a turn is worth, in the time that it takes to look at one socket: TELLING is what epoll takes more for one
- * that speaks, and TURN is to sleep and be woken, as far as that is dearer. */
+/* What is spared and what is paid, in the time that it takes to look at one socket: TELLING is what epoll takes more for
+ * one that speaks, TURN is the call, and SLEEPING what each talker costs a turn that has to wait for one. */
 #define TELLING 12
 #define TURN 48
-/* Credit at the start, and at most: some tens of turns in which nobody speaks. */
+#define SLEEPING 4
+/* Credit at most: some tens of turns in which nobody speaks. Half of it at the start. */
 #define CREDIT 8192
-/* Turns without talkers after it did not pay. To begin anew costs two system calls for each. */
+/* Turns without talkers after it did not pay; twice as many the next time, up to REST_MAX. To begin anew costs two
+ * system calls for each. */
 #define REST 1024
+#define REST_MAX 65536
 /* Turns in a row, after which one that says nothing is a talker no more. */
 #define SILENCE 64
 static_assert(SILENCE <= UINT8_MAX, "tg_talkers.silent counts so far");
@@ -28,6 +31,7 @@ void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd)
     talkers->count = 0;
     talkers->overdue = 0;
     talkers->rest = 0;
+    talkers->next_rest = REST;
     talkers->asked[0] = (struct pollfd){.fd = epoll_fd, .events = POLLIN};
 }
 
@@ -36,7 +40,7 @@ bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream)
     if (talkers->count == TG_TALKERS_MAX || talkers->rest > 0)
         return false;
     if (talkers->count == 0)
-        talkers->credit = CREDIT;
+        talkers->credit = CREDIT / 2;
     unsigned at = talkers->count++;
     talkers->streams[at] = stream;
     talkers->silent[at] = 0;
@@ -67,8 +71,12 @@ void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stre
 /* Returns how many have something to tell; none when poll(2) failed, after which it pays no more. */
 static int ask(struct tg_talkers *talkers, int timeout)
 {
-    int ready = poll(talkers->asked, talkers->count + 1, timeout);
+    int ready = poll(talkers->asked, talkers->count + 1, 0);
 
+    if (ready == 0 && timeout != 0) {
+        talkers->credit -= (int)talkers->count * SLEEPING;
+        ready = poll(talkers->asked, talkers->count + 1, timeout);
+    }
     if (ready >= 0)
         return ready;
     if (errno != EINTR)
@@ -93,8 +101,10 @@ int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event
         }
     }
     talkers->credit += told * TELLING - (int)talkers->count - TURN;
-    if (talkers->credit > CREDIT)
+    if (talkers->credit > CREDIT) {
         talkers->credit = CREDIT;
+        talkers->next_rest = REST;
+    }
     return told;
 }
 
@@ -114,6 +124,8 @@ struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers)
         return stream;
     }
     talkers->credit = 0;
-    talkers->rest = REST;
+    talkers->rest = talkers->next_rest;
+    if (talkers->next_rest < REST_MAX)
+        talkers->next_rest *= 2;
     return NULL;
 }

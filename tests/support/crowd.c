@@ -165,7 +165,7 @@ void become_talkers(struct crowd *crowd)
         crowd->phase = 1;
         crowd->since = crowd->turns;
     } else {
-        assert_in_range(crowd->turns, 0, 10);
+        assert_in_range(crowd->turns, 0, 20);
         say_all(crowd, 0, crowd->count);
     }
 }
