@@ -1,7 +1,6 @@
 /* crowd.c - see crowd.h. */
 #include "support/crowd.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -49,22 +48,6 @@ static void on_timer(uv_timer_t *timer)
     uv_close((uv_handle_t *)timer, NULL);
 }
 
-static void pair_up_over_tcp(int pair[2])
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    pair[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(pair[1], (struct sockaddr *)&address, size), 0);
-    pair[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    assert_true(pair[0] >= 0);
-    close(listener);
-}
-
 struct crowd *crowd_gather(size_t count)
 {
     struct crowd *crowd = calloc(1, sizeof *crowd);
@@ -78,11 +61,8 @@ struct crowd *crowd_gather(size_t count)
     for (size_t i = 0; i < count; i++) {
         struct end *end = &crowd->ends[i];
         int pair[2];
-        if (i == OVER_TCP)
-            pair_up_over_tcp(pair);
-        else
-            assert_int_equal(
-                socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+                         0);
         assert_int_equal(tg__stream_adopt(&end->stream, crowd->net, pair[0]), TG_ERR_OK);
         end->peer = pair[1];
         tg_stream_bind(end->stream, &callbacks, end);

@@ -15,7 +15,6 @@
 #include "net/net_internal.h"
 
 #define CROWD 24
-#define OVER_TCP 5 /* which of them; the others are Unix sockets */
 
 struct end {
     struct tg_stream *stream; /* NULL once closed */
