@@ -13,6 +13,7 @@
 #include "base/vector.h"
 
 #define INVALID UINT32_MAX
+#define SHORT 64 /* bytes that are looked at by the word before any vector */
 #define EXPECT(bytes, low, high) ((uint32_t)(bytes) | (uint32_t)(low) << 8 | (uint32_t)(high) << 16)
 #define ANY(bytes) EXPECT(bytes, 0x80, 0xBF)
 
@@ -100,7 +101,7 @@ static inline bool is_short_ascii(const uint8_t *at, size_t len)
 
 bool tg_utf8_valid(const void *data, size_t len)
 {
-    if (len < 64 && is_short_ascii(data, len))
+    if (len < SHORT && is_short_ascii(data, len))
         return true;
     struct tg_utf8 utf8 = {0};
     return tg_utf8_feed(&utf8, data, len) && tg_utf8_complete(&utf8);

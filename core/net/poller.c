@@ -240,7 +240,7 @@ void tg__poller_update(struct tg_stream *stream)
         tg__talkers_remove(&stream->net->talkers, stream);
         be_told_again(stream);
     } else if (stream->room_asked != stream->pending) {
-        (void)watch(stream, EPOLL_CTL_MOD);
+        (void)watch(stream, EPOLL_CTL_MOD); /* takes no memory; what is there already is told */
     }
 }
 

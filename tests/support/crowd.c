@@ -48,6 +48,11 @@ static void on_timer(uv_timer_t *timer)
     uv_close((uv_handle_t *)timer, NULL);
 }
 
+void crowd_end_in(struct crowd *crowd, uint64_t ms)
+{
+    assert_int_equal(uv_timer_start(&crowd->timer, on_timer, ms, 0), 0);
+}
+
 struct crowd *crowd_gather(size_t count)
 {
     struct crowd *crowd = calloc(1, sizeof *crowd);
@@ -55,7 +60,7 @@ struct crowd *crowd_gather(size_t count)
     assert_int_equal(uv_loop_init(&crowd->loop), 0);
     assert_int_equal(tg_net_create_leading(&crowd->net, &crowd->loop), TG_ERR_OK);
     assert_int_equal(uv_timer_init(&crowd->loop, &crowd->timer), 0);
-    assert_int_equal(uv_timer_start(&crowd->timer, on_timer, 60000, 0), 0);
+    crowd_end_in(crowd, 60000);
     crowd->ends = calloc(count, sizeof *crowd->ends);
     crowd->count = count;
     for (size_t i = 0; i < count; i++) {
@@ -85,6 +90,16 @@ void crowd_go_home(struct crowd *crowd)
     free(crowd);
 }
 
+static bool act(struct crowd *crowd)
+{
+    if (!crowd->talk_first || crowd->phase > 0)
+        return crowd->step(crowd);
+    become_talkers(crowd);
+    if (crowd->phase > 0 && crowd->begin != NULL)
+        crowd->begin(crowd);
+    return true;
+}
+
 static bool before_wait(void *ctx)
 {
     struct crowd *crowd = ctx;
@@ -92,18 +107,31 @@ static bool before_wait(void *ctx)
     assert_in_range(++crowd->turns, 1, TURNS_MAX);
     if (uv_is_closing((uv_handle_t *)&crowd->timer))
         return true;
-    if (!crowd->step(crowd))
+    if (!act(crowd))
         uv_close((uv_handle_t *)&crowd->timer, NULL);
     return true;
 }
 
-void crowd_play(size_t count, bool (*step)(struct crowd *crowd))
+static void play(struct crowd *crowd, bool (*step)(struct crowd *crowd))
 {
-    struct crowd *crowd = crowd_gather(count);
-
     crowd->step = step;
     tg_net_run(crowd->net, before_wait, crowd);
     crowd_go_home(crowd);
+}
+
+void crowd_play(size_t count, bool (*step)(struct crowd *crowd))
+{
+    play(crowd_gather(count), step);
+}
+
+void crowd_play_talkers(size_t count, void (*begin)(struct crowd *crowd),
+                        bool (*step)(struct crowd *crowd))
+{
+    struct crowd *crowd = crowd_gather(count);
+
+    crowd->talk_first = true;
+    crowd->begin = begin;
+    play(crowd, step);
 }
 
 void say(struct end *end, size_t len)

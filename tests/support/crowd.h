@@ -32,6 +32,8 @@ struct crowd {
     struct tg_net *net;
     struct end *ends;
     size_t count;
+    bool talk_first; /* all are talkers before the first step, in phase 0 */
+    void (*begin)(struct crowd *crowd);
     bool (*step)(struct crowd *crowd);
     int turns;
     int phase, since; /* of a step: what it does, and from which turn on */
@@ -39,8 +41,12 @@ struct crowd {
 
 struct crowd *crowd_gather(size_t count);
 void crowd_go_home(struct crowd *crowd);
+void crowd_end_in(struct crowd *crowd, uint64_t ms);
 /* A crowd from its gathering to its end. `step` comes before every turn, and false is the end. */
 void crowd_play(size_t count, bool (*step)(struct crowd *crowd));
+/* The same of one that becomes talkers first: `begin` (NULL: nothing) comes as soon as they are, and the steps after it. */
+void crowd_play_talkers(size_t count, void (*begin)(struct crowd *crowd),
+                        bool (*step)(struct crowd *crowd));
 
 /* What each says goes on where it stopped, so that what is lost, doubled or out of order shows when it is heard. */
 void say(struct end *end, size_t len);

@@ -18,9 +18,9 @@
 #include <uv.h>
 
 #include "net/net_internal.h"
+#include "support/too_much.h"
 
 #define ENDS 4
-#define TOO_MUCH ((size_t)8 << 20)
 
 struct end {
     struct fixture *fixture;
@@ -65,17 +65,6 @@ static void on_end(void *ctx, enum tg_err err, const char *why)
     end->ends++;
 }
 
-/* The kernel takes only some of it. */
-static void write_too_much(const struct end *end)
-{
-    struct tg_buffer bytes = TG_BUFFER_INIT;
-
-    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
-    tg_buffer_commit(&bytes, TOO_MUCH);
-    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
-    assert_true(tg_stream_is_writing(end->stream));
-}
-
 static void on_written(void *ctx)
 {
     struct end *end = ctx;
@@ -83,7 +72,7 @@ static void on_written(void *ctx)
     assert_false(tg_stream_is_writing(end->stream));
     end->writtens++;
     if (end->again-- > 0)
-        write_too_much(end);
+        write_too_much(end->stream);
     else if (end->close_when_written)
         tg_stream_close(end->stream);
 }
@@ -203,7 +192,7 @@ static void what_a_full_unix_socket_did_not_take_goes_out_when_it_is_read(void *
     static uint8_t chunk[65536];
     size_t got = 0;
 
-    write_too_much(end);
+    write_too_much(end->stream);
     for (int turns = 0; got < TOO_MUCH; turns++) {
         assert_true(turns < 100000);
         ssize_t n = recv(end->peer, chunk, sizeof chunk, 0);
@@ -225,7 +214,7 @@ static void what_is_written_in_on_written_goes_out_as_well_and_so_does_a_close(v
 
     end->again = 2;
     end->close_when_written = true;
-    write_too_much(end);
+    write_too_much(end->stream);
     for (int turns = 0; got < 3 * TOO_MUCH; turns++) {
         assert_true(turns < 100000);
         ssize_t n = recv(end->peer, chunk, sizeof chunk, 0);
@@ -246,7 +235,7 @@ static void a_failed_write_waits_for_all_that_the_peer_said_before(void **state)
     static uint8_t said[TG_NET_READ_SIZE + 4096];
 
     read_all(fixture);
-    write_too_much(end);
+    write_too_much(end->stream);
     assert_int_equal(send(end->peer, said, sizeof said, MSG_NOSIGNAL), sizeof said);
     close(end->peer);
     end->peer = -1;
@@ -335,12 +324,12 @@ static void streams_have_their_turns_whatever_becomes_of_their_writes_before(voi
     turn(fixture); /* nobody reads yet */
     assert_int_equal(tg_stream_read_start(first->stream), TG_ERR_OK);
     assert_int_equal(tg_stream_read_start(second->stream), TG_ERR_OK);
-    write_too_much(second); /* as the last in the list */
+    write_too_much(second->stream); /* as the last in the list */
     assert_int_equal(tg_stream_read_start(third->stream), TG_ERR_OK);
-    write_too_much(first);
+    write_too_much(first->stream);
     take_all_that_is_written(second);
     take_all_that_is_written(first);
-    write_too_much(third);
+    write_too_much(third->stream);
     assert_int_equal(first->reads + second->reads + third->reads, 0);
     turn(fixture);
     assert_int_equal(first->received, 5);
@@ -362,8 +351,8 @@ static void closed_streams_go_from_between_others_that_write(void **state)
     turn(fixture);
     tg_stream_close(fixture->ends[0].stream);
     assert_int_equal(tg_stream_read_start(kept->stream), TG_ERR_OK);
-    write_too_much(kept);
-    write_too_much(&fixture->ends[2]);
+    write_too_much(kept->stream);
+    write_too_much(fixture->ends[2].stream);
     tg_stream_close(fixture->ends[2].stream);
     tg_net_settle(fixture->net);
     assert_int_equal(fixture->ends[0].closeds, 1);

@@ -16,17 +16,12 @@
 #include <unistd.h>
 
 #include "support/crowd.h"
-
-#define TOO_MUCH ((size_t)8 << 20)
+#include "support/too_much.h"
 
 /* --- who becomes one -------------------------------------------------------------------------------- */
 
 static bool everybody_speaks(struct crowd *crowd)
 {
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        return true;
-    }
     assert_all_heard(crowd);
     assert_int_equal(talking(crowd), CROWD);
     say_all(crowd, 0, crowd->count);
@@ -36,7 +31,7 @@ static bool everybody_speaks(struct crowd *crowd)
 static void a_crowd_that_speaks_every_turn_is_heard_every_turn(void **state)
 {
     (void)state;
-    crowd_play(CROWD, everybody_speaks);
+    crowd_play_talkers(CROWD, NULL, everybody_speaks);
 }
 
 static bool seven_speak(struct crowd *crowd)
@@ -104,10 +99,6 @@ static void who_finds_no_place_is_heard_all_the_same(void **state)
 
 static bool one_third_falls_silent(struct crowd *crowd)
 {
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        return true;
-    }
     if (crowd->phase == 1 && !passed(crowd, 80)) {
         say_all(crowd, 0, 16);
         return true;
@@ -125,16 +116,12 @@ static bool one_third_falls_silent(struct crowd *crowd)
 static void who_falls_silent_is_watched_by_epoll_again(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_third_falls_silent);
+    crowd_play_talkers(CROWD, NULL, one_third_falls_silent);
 }
 
 /* By turns, so that no one is silent for long. */
 static bool one_at_a_time_speaks(struct crowd *crowd)
 {
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        return true;
-    }
     assert_all_heard(crowd);
     if (crowd->phase == 1 && talking(crowd) == 0) {
         assert_true(passed(crowd, 50));
@@ -152,23 +139,23 @@ static bool one_at_a_time_speaks(struct crowd *crowd)
 static void asking_ends_when_it_does_not_pay_and_rests(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_at_a_time_speaks);
+    crowd_play_talkers(CROWD, NULL, one_at_a_time_speaks);
+}
+
+static void stop_one(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    tg_stream_read_stop(end->stream);
+    assert_false(end->stream->talks);
+    assert_int_equal(talking(crowd), CROWD - 1);
+    say_all(crowd, 0, CROWD);
 }
 
 static bool one_stops_reading(struct crowd *crowd)
 {
     struct end *end = &crowd->ends[3];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            tg_stream_read_stop(end->stream);
-            assert_false(end->stream->talks);
-            assert_int_equal(talking(crowd), CROWD - 1);
-            say_all(crowd, 0, CROWD);
-        }
-        return true;
-    }
     if (crowd->phase == 1 && passed(crowd, 3)) {
         assert_int_equal((uint8_t)(end->said - end->heard), 5);
         assert_int_equal(tg_stream_read_start(end->stream), TG_ERR_OK);
@@ -182,21 +169,21 @@ static bool one_stops_reading(struct crowd *crowd)
 static void who_stops_reading_hears_later_what_was_said(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_stops_reading);
+    crowd_play_talkers(CROWD, stop_one, one_stops_reading);
+}
+
+static void end_one_peer(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    say_all(crowd, 0, CROWD);
+    assert_int_equal(shutdown(end->peer, SHUT_WR), 0);
 }
 
 static bool one_peer_ends(struct crowd *crowd)
 {
     struct end *end = &crowd->ends[3];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            say_all(crowd, 0, CROWD);
-            assert_int_equal(shutdown(end->peer, SHUT_WR), 0);
-        }
-        return true;
-    }
     if (!passed(crowd, 3))
         return true;
     assert_all_heard(crowd);
@@ -209,7 +196,7 @@ static bool one_peer_ends(struct crowd *crowd)
 static void the_end_of_a_peer_is_told_once_and_after_its_words(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_peer_ends);
+    crowd_play_talkers(CROWD, end_one_peer, one_peer_ends);
 }
 
 static void pair_up_over_tcp(int pair[2])
@@ -241,20 +228,20 @@ static void go_on_over_tcp(struct end *end)
 }
 
 /* Where it stands is news in every turn until it is read over. */
+static void say_an_urgent_byte(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
+    go_on_over_tcp(end);
+    struct pollfd urgent = {.fd = end->stream->fd, .events = POLLPRI};
+    assert_int_equal(send(end->peer, "!", 1, MSG_OOB), 1);
+    assert_int_equal(poll(&urgent, 1, 5000), 1);
+}
+
 static bool one_says_an_urgent_byte(struct crowd *crowd)
 {
     struct end *end = &crowd->ends[3];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            go_on_over_tcp(end);
-            struct pollfd urgent = {.fd = end->stream->fd, .events = POLLPRI};
-            assert_int_equal(send(end->peer, "!", 1, MSG_OOB), 1);
-            assert_int_equal(poll(&urgent, 1, 5000), 1);
-        }
-        return true;
-    }
     say_all(crowd, 0, 3);
     if (crowd->phase == 1) {
         assert_false(end->stream->talks);
@@ -267,18 +254,15 @@ static bool one_says_an_urgent_byte(struct crowd *crowd)
 static void who_has_more_to_tell_than_bytes_is_watched_by_epoll_again(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_says_an_urgent_byte);
+    crowd_play_talkers(CROWD, say_an_urgent_byte, one_says_an_urgent_byte);
 }
 
-static void write_too_much(const struct end *end)
+static void let_one_write_too_much(struct crowd *crowd)
 {
-    struct tg_buffer bytes = TG_BUFFER_INIT;
+    struct end *end = &crowd->ends[3];
 
-    memset(tg_buffer_reserve(&bytes, TOO_MUCH), 'x', TOO_MUCH);
-    tg_buffer_commit(&bytes, TOO_MUCH);
-    assert_int_equal(tg_stream_write(end->stream, &bytes), TG_ERR_OK);
-    assert_true(tg_stream_is_writing(end->stream));
-    tg_buffer_fini(&bytes);
+    write_too_much(end->stream);
+    assert_int_equal(talking(crowd), CROWD - 1);
 }
 
 static bool one_writes_too_much(struct crowd *crowd)
@@ -286,14 +270,6 @@ static bool one_writes_too_much(struct crowd *crowd)
     static uint8_t sink[1 << 16];
     struct end *end = &crowd->ends[3];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            write_too_much(end);
-            assert_int_equal(talking(crowd), CROWD - 1);
-        }
-        return true;
-    }
     say_all(crowd, 0, CROWD);
     while (recv(end->peer, sink, sizeof sink, 0) > 0) {
     }
@@ -303,20 +279,18 @@ static bool one_writes_too_much(struct crowd *crowd)
 static void what_a_talker_writes_goes_out_when_there_is_room(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_writes_too_much);
+    crowd_play_talkers(CROWD, let_one_write_too_much, one_writes_too_much);
+}
+
+static void let_one_close_another(struct crowd *crowd)
+{
+    crowd->ends[2].closes = &crowd->ends[3];
+    crowd->ends[20].closes = &crowd->ends[1];
+    say_all(crowd, 0, CROWD);
 }
 
 static bool one_closes_another(struct crowd *crowd)
 {
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            crowd->ends[2].closes = &crowd->ends[3];
-            crowd->ends[20].closes = &crowd->ends[1];
-            say_all(crowd, 0, CROWD);
-        }
-        return true;
-    }
     if (passed(crowd, 2)) {
         assert_null(crowd->ends[1].stream);
         assert_null(crowd->ends[3].stream);
@@ -332,25 +306,25 @@ static bool one_closes_another(struct crowd *crowd)
 static void others_are_heard_when_one_closes_another_in_the_same_turn(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_closes_another);
+    crowd_play_talkers(CROWD, let_one_close_another, one_closes_another);
 }
 
 /* Its descriptor leads to a file from here on, which epoll refuses as it does when watches are out. */
+static void spoil_the_watch_of_one(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+    int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    assert_int_equal(dup2(file, end->stream->fd), end->stream->fd);
+    close(file);
+    tg_stream_read_stop(end->stream);
+    say_all(crowd, 4, CROWD);
+}
+
 static bool one_cannot_be_watched_again(struct crowd *crowd)
 {
     struct end *end = &crowd->ends[3];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
-            assert_int_equal(dup2(file, end->stream->fd), end->stream->fd);
-            close(file);
-            tg_stream_read_stop(end->stream);
-            say_all(crowd, 4, CROWD);
-        }
-        return true;
-    }
     if (!passed(crowd, 2))
         return true;
     assert_int_equal(end->ends, 1);
@@ -362,28 +336,28 @@ static bool one_cannot_be_watched_again(struct crowd *crowd)
 static void who_cannot_be_watched_again_is_lost_and_told_so(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_cannot_be_watched_again);
+    crowd_play_talkers(CROWD, spoil_the_watch_of_one, one_cannot_be_watched_again);
 }
 
 /* Epoll has news of another in that turn, and would have of this one if it were told to watch it so soon. */
-static bool one_stops_itself_when_all_are_dismissed(struct crowd *crowd)
+static void let_one_stop_itself_when_all_are_dismissed(struct crowd *crowd)
 {
     struct end *end = &crowd->ends[3], *other = &crowd->ends[CROWD - 1];
 
-    if (crowd->phase == 0) {
-        become_talkers(crowd);
-        if (crowd->phase == 1) {
-            tg_stream_read_stop(other->stream);
-            assert_int_equal(tg_stream_read_start(other->stream), TG_ERR_OK);
-            say(other, 5);
-            say_all(crowd, 0, 3);
-            end->received = 0;
-            say(end, 5000); /* more than is read ahead */
-            end->stops = end;
-            crowd->net->talkers.credit = INT_MIN / 2;
-        }
-        return true;
-    }
+    tg_stream_read_stop(other->stream);
+    assert_int_equal(tg_stream_read_start(other->stream), TG_ERR_OK);
+    say(other, 5);
+    say_all(crowd, 0, 3);
+    end->received = 0;
+    say(end, 5000); /* more than is read ahead */
+    end->stops = end;
+    crowd->net->talkers.credit = INT_MIN / 2;
+}
+
+static bool one_stops_itself_when_all_are_dismissed(struct crowd *crowd)
+{
+    struct end *end = &crowd->ends[3];
+
     assert_int_equal(talking(crowd), 0);
     assert_in_range(end->received, 1, 2048);
     return !passed(crowd, 3);
@@ -392,7 +366,8 @@ static bool one_stops_itself_when_all_are_dismissed(struct crowd *crowd)
 static void who_stops_in_the_turn_in_which_all_are_dismissed_hears_no_more(void **state)
 {
     (void)state;
-    crowd_play(CROWD, one_stops_itself_when_all_are_dismissed);
+    crowd_play_talkers(CROWD, let_one_stop_itself_when_all_are_dismissed,
+                       one_stops_itself_when_all_are_dismissed);
 }
 
 /* --- beside them ------------------------------------------------------------------------------------- */
@@ -417,11 +392,6 @@ static void who_is_no_talker_is_heard_in_the_same_turn(void **state)
     crowd_play(CROWD + 1, a_quiet_one_speaks);
 }
 
-static void on_due(uv_timer_t *timer)
-{
-    uv_close((uv_handle_t *)timer, NULL);
-}
-
 static int credit_awake;
 
 static bool sleep_before_wait(void *ctx)
@@ -435,7 +405,7 @@ static bool sleep_before_wait(void *ctx)
     }
     if (crowd->phase == 1) {
         next_phase(crowd);
-        assert_int_equal(uv_timer_start(&crowd->timer, on_due, 20, 0), 0);
+        crowd_end_in(crowd, 20);
         credit_awake = crowd->net->talkers.credit;
     }
     crowd->turns++;
@@ -449,8 +419,8 @@ static void a_net_with_talkers_sleeps_until_its_timer_is_due(void **state)
     (void)state;
     tg_net_run(crowd->net, sleep_before_wait, crowd);
     assert_int_equal(crowd->phase, 2);
-    assert_in_range(crowd->turns - crowd->since, 1,
-                    10); /* a timer may be due a little later than the kernel wakes */
+    /* A timer may be due a little later than the kernel wakes. */
+    assert_in_range(crowd->turns - crowd->since, 1, 10);
     /* It has been counted what that costs: a place in the queue of each. */
     assert_true(crowd->net->talkers.credit < credit_awake - 5 * CROWD);
     crowd_go_home(crowd);
