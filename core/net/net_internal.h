@@ -46,18 +46,22 @@ struct tg_filter_calls {
     void (*destroy)(struct tg_filter *filter);
 };
 
-#define TG_TALKERS_MAX 256
+#define TG_TALKERS_MAX 1024
 
 /* talkers.c: the streams that speak nearly every turn. */
 struct tg_talkers {
     unsigned count;
     unsigned overdue;   /* that were silent for too long */
     int credit;         /* what asking them has spared of late; below 0: it does not pay */
+    int guesses;        /* turns to come in which nobody is asked; below 0: in which all must be */
+    int guess_rest;     /* turns of that after one more that was wrong */
+    unsigned guessed;   /* talkers that are read in this turn without having been asked */
+    unsigned in_vain;   /* reads of this turn that found nothing; whoever reads counts them */
     unsigned rest;      /* turns before it is tried again */
     unsigned next_rest; /* after it did not pay once more */
     struct pollfd asked[1 + TG_TALKERS_MAX]; /* the epoll, and these: */
     struct tg_stream *streams[TG_TALKERS_MAX];
-    uint8_t silent[TG_TALKERS_MAX]; /* turns in a row */
+    uint8_t silent[TG_TALKERS_MAX]; /* so many times in a row when asked */
 };
 
 struct tg_net {
@@ -212,8 +216,8 @@ void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd);
 bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream);
 /* There must be one. */
 void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stream);
-/* Asks all of them, and the epoll whether it has news. `events` has room for TG_TALKERS_MAX. Returns how many were
- * put there. timeout: of poll(2). */
+/* Asks all of them, and the epoll whether it has news; or guesses that all have bytes, and the epoll may have news.
+ * `events` has room for TG_TALKERS_MAX. Returns how many were put there. timeout: of poll(2). */
 int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
                      bool *of_epoll);
 /* After each wait, until NULL: removes one that is to be watched by epoll again, and returns it. */

@@ -62,6 +62,8 @@ static void take(struct tg_stream *stream, uint8_t *data, ssize_t got, size_t si
         tg__calls_of(stream)->ended(stream);
     else if (got != -EAGAIN)
         lost(stream, (int)-got);
+    else
+        stream->net->talkers.in_vain++;
 }
 
 /* One buffer a turn of the loop is enough for a peer that sends fast: others wait for theirs. */

@@ -2,9 +2,15 @@
  *
  * Of a socket that speaks epoll is told by whoever wrote to it: on another CPU, under a lock, in a list that the two CPUs
  * pass to and fro. poll(2) looks at the socket itself, which is about to be read anyway, and so is cheaper for one that
- * speaks. But it looks at those that are silent, too, and before it sleeps it has to queue at each of them.
+ * speaks. But it looks at those that are silent, too, and before it sleeps it has to queue at each of them. When most of
+ * them speak, not to ask at all is cheaper still: reading from one that has nothing takes little more than a look.
  *
- * An echo of 20 bytes among 100 clients that all speak again at once took 4 % less CPU time with it.
+ *   watched by epoll ─[speaks often, among many]─> asked <─[half of the guesses were wrong]─> guessed
+ *          ^                                         │                [most speak]              │
+ *          └──[falls silent, has more to tell than bytes, or it does not pay]───────────────────┘
+ *
+ * An echo of 20 bytes among 100 clients that all speak again at once took 4 % less CPU time with asking, and another 4 %
+ * with guessing.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,20 +22,28 @@
 #define TELLING 12
 #define TURN 48
 #define SLEEPING 4
-/* Credit at most: some tens of turns in which nobody speaks. Half of it at the start. */
+/* Credit at most: some tens of turns in which none of a hundred speaks. Half of it at the start. */
 #define CREDIT 8192
 /* Turns without talkers after it did not pay; twice as many the next time, up to REST_MAX. To begin anew costs two
  * system calls for each. */
 #define REST 1024
 #define REST_MAX 65536
-/* Turns in a row, after which one that says nothing is a talker no more. */
+/* Asked so many times in a row, one that says nothing is a talker no more. */
 #define SILENCE 64
 static_assert(SILENCE <= UINT8_MAX, "tg_talkers.silent counts so far");
+/* When three quarters speak, nobody is asked for GUESSES turns: all are read. After a turn in which more than half had
+ * nothing they are asked, for twice as many turns each time in a row. Asked they are in between, too: of an urgent byte
+ * no read tells. */
+#define GUESSES 16
+#define GUESS_REST_MAX 64
 
 void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd)
 {
     talkers->count = 0;
     talkers->overdue = 0;
+    talkers->guesses = 0;
+    talkers->guess_rest = 1;
+    talkers->guessed = 0;
     talkers->rest = 0;
     talkers->next_rest = REST;
     talkers->asked[0] = (struct pollfd){.fd = epoll_fd, .events = POLLIN};
@@ -69,7 +83,7 @@ void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stre
 }
 
 /* Returns how many have something to tell; none when poll(2) failed, after which it pays no more. */
-static int ask(struct tg_talkers *talkers, int timeout)
+static int poll_all(struct tg_talkers *talkers, int timeout)
 {
     int ready = poll(talkers->asked, talkers->count + 1, 0);
 
@@ -84,10 +98,45 @@ static int ask(struct tg_talkers *talkers, int timeout)
     return 0;
 }
 
-int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
-                     bool *of_epoll)
+static void earn(struct tg_talkers *talkers, int told, int looks)
 {
-    int ready = ask(talkers, timeout), told = 0;
+    talkers->credit += told * TELLING - looks - TURN;
+    if (talkers->credit > CREDIT) {
+        talkers->credit = CREDIT;
+        talkers->next_rest = REST;
+    }
+}
+
+static int guess(struct tg_talkers *talkers, struct epoll_event *events)
+{
+    for (unsigned at = 0; at < talkers->count; at++)
+        events[at] = (struct epoll_event){.events = POLLIN, .data.ptr = talkers->streams[at]};
+    talkers->guesses--;
+    talkers->guessed = talkers->count;
+    talkers->in_vain = 0;
+    return (int)talkers->count;
+}
+
+/* That of the turn before. One that said much may have been read twice, the second time in vain. */
+static void judge_guess(struct tg_talkers *talkers)
+{
+    int looks = (int)talkers->guessed;
+    int in_vain = (int)talkers->in_vain < looks ? (int)talkers->in_vain : looks;
+
+    talkers->guessed = 0;
+    earn(talkers, looks - in_vain, looks);
+    if (in_vain <= looks / 2) {
+        talkers->guess_rest = 1;
+        return;
+    }
+    talkers->guesses = -talkers->guess_rest;
+    if (talkers->guess_rest < GUESS_REST_MAX)
+        talkers->guess_rest *= 2;
+}
+
+static int ask(struct tg_talkers *talkers, int timeout, struct epoll_event *events, bool *of_epoll)
+{
+    int ready = poll_all(talkers, timeout), told = 0;
 
     *of_epoll = ready > 0 && talkers->asked[0].revents != 0;
     talkers->overdue = 0;
@@ -100,12 +149,23 @@ int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event
             talkers->overdue++;
         }
     }
-    talkers->credit += told * TELLING - (int)talkers->count - TURN;
-    if (talkers->credit > CREDIT) {
-        talkers->credit = CREDIT;
-        talkers->next_rest = REST;
-    }
+    earn(talkers, told, (int)talkers->count);
+    if (talkers->guesses < 0)
+        talkers->guesses++;
+    else if ((unsigned)told >= talkers->count - talkers->count / 4)
+        talkers->guesses = GUESSES;
     return told;
+}
+
+int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
+                     bool *of_epoll)
+{
+    if (talkers->guessed > 0)
+        judge_guess(talkers);
+    if (talkers->guesses <= 0)
+        return ask(talkers, timeout, events, of_epoll);
+    *of_epoll = true; /* it may have */
+    return guess(talkers, events);
 }
 
 struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers)

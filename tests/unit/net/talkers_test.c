@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -77,22 +78,101 @@ static void who_says_a_few_words_in_a_row_stays_with_epoll(void **state)
     crowd_play(CROWD, everybody_speaks_a_few_times);
 }
 
-/* More than are told of in one turn, at first. */
+/* Epoll tells of 256 in a turn, so that it takes some until all are heard. */
 static bool too_many_speak(struct crowd *crowd)
 {
-    if (crowd->turns > 20 && crowd->turns < 30)
-        assert_all_heard(crowd);
-    if (crowd->turns == 29)
-        assert_int_equal(talking(crowd), TG_TALKERS_MAX);
-    if (crowd->turns != 20)
+    if (crowd->phase == 0 && talking(crowd) < TG_TALKERS_MAX) {
+        assert_in_range(crowd->turns, 0, 100);
         say_all(crowd, 0, crowd->count);
-    return crowd->turns < 30;
+    } else if (crowd->phase == 0) {
+        next_phase(crowd);
+    } else if (passed(crowd, 8)) {
+        assert_all_heard(crowd);
+        say_all(crowd, 0, crowd->count);
+        next_phase(crowd);
+    }
+    return crowd->phase < 3;
 }
 
 static void who_finds_no_place_is_heard_all_the_same(void **state)
 {
+    struct rlimit limit;
+
     (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit most = {limit.rlim_max, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
     crowd_play(TG_TALKERS_MAX + 10, too_many_speak);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* --- whether they are asked --------------------------------------------------------------------------- */
+
+static int guessed_turns;
+
+static void speak_and_count_guesses(struct crowd *crowd, size_t speakers)
+{
+    if (crowd->net->talkers.guessed > 0)
+        guessed_turns++;
+    assert_all_heard(crowd);
+    say_all(crowd, 0, speakers);
+}
+
+static void lose_all_credit(struct crowd *crowd)
+{
+    guessed_turns = 0;
+    crowd->net->talkers.credit = 0;
+    say_all(crowd, 0, CROWD);
+}
+
+static bool most_speak(struct crowd *crowd)
+{
+    speak_and_count_guesses(crowd, crowd->turns % 4 == 0 ? CROWD : CROWD - 4);
+    if (passed(crowd, 17)) /* it pays, and that shows */
+        assert_in_range(crowd->net->talkers.credit, 1000, 100000);
+    return !passed(crowd, 170);
+}
+
+static void when_most_speak_they_are_read_and_not_asked(void **state)
+{
+    (void)state;
+    crowd_play_talkers(CROWD, lose_all_credit, most_speak);
+    assert_in_range(guessed_turns, 158, 162); /* 16 of 17 */
+}
+
+static bool all_speak_in_every_other_turn_and_then_in_each(struct crowd *crowd)
+{
+    bool speak = crowd->phase > 1 || crowd->turns % 2 == 0;
+
+    speak_and_count_guesses(crowd, speak ? CROWD : 0);
+    if (crowd->phase == 1 && passed(crowd, 1000)) {
+        assert_in_range(guessed_turns, 5, 40);
+        guessed_turns = 0;
+        next_phase(crowd);
+    }
+    return crowd->phase == 1 || !passed(crowd, 170);
+}
+
+static void they_are_asked_while_guesses_are_wrong(void **state)
+{
+    (void)state;
+    guessed_turns = 0;
+    crowd_play_talkers(CROWD, NULL, all_speak_in_every_other_turn_and_then_in_each);
+    assert_in_range(guessed_turns, 90, 162);
+}
+
+static bool all_are_silent_in_one_turn_of_40(struct crowd *crowd)
+{
+    speak_and_count_guesses(crowd, crowd->turns % 40 == 0 ? 0 : CROWD);
+    return !passed(crowd, 400);
+}
+
+static void a_guess_that_was_wrong_once_in_a_while_does_not_count(void **state)
+{
+    (void)state;
+    guessed_turns = 0;
+    crowd_play_talkers(CROWD, NULL, all_are_silent_in_one_turn_of_40);
+    assert_in_range(guessed_turns, 350, 380);
 }
 
 /* --- who leaves -------------------------------------------------------------------------------------- */
@@ -434,6 +514,9 @@ int main(void)
         cmocka_unit_test(many_who_speak_at_times_stay_with_epoll),
         cmocka_unit_test(who_says_a_few_words_in_a_row_stays_with_epoll),
         cmocka_unit_test(who_finds_no_place_is_heard_all_the_same),
+        cmocka_unit_test(when_most_speak_they_are_read_and_not_asked),
+        cmocka_unit_test(they_are_asked_while_guesses_are_wrong),
+        cmocka_unit_test(a_guess_that_was_wrong_once_in_a_while_does_not_count),
         cmocka_unit_test(who_falls_silent_is_watched_by_epoll_again),
         cmocka_unit_test(asking_ends_when_it_does_not_pay_and_rests),
         cmocka_unit_test(who_stops_reading_hears_later_what_was_said),
