@@ -549,6 +549,7 @@ class LoadTest(ServerTest):
         server = await self.serve(
             HELLO, *options("server"), "--set", "limits.max_message=2MiB",
             "--set", "limits.handshake_timeout=60s", "--set", "limits.ping_interval=0",  # all at once, on a busy machine
+            "--set", "script.cpu_budget=2s",  # a sanitizer takes its time over a mebibyte
         )  # fmt: skip
         trust = context()
         payload = os.urandom(1 << 20)
