@@ -44,7 +44,11 @@ static ssize_t read_some(const struct tg_stream *stream, uint8_t *data, size_t s
     do
         n = RECV(stream->fd, data, size);
     while (n == -1 && errno == EINTR);
-    return n == -1 ? -errno : n;
+    if (n != -1)
+        return n;
+    if (errno == EAGAIN)
+        stream->net->talkers.in_vain++;
+    return -errno;
 }
 
 /* `got` by read_some, which asked for `size`. */
@@ -62,8 +66,6 @@ static void take(struct tg_stream *stream, uint8_t *data, ssize_t got, size_t si
         tg__calls_of(stream)->ended(stream);
     else if (got != -EAGAIN)
         lost(stream, (int)-got);
-    else
-        stream->net->talkers.in_vain++;
 }
 
 /* One buffer a turn of the loop is enough for a peer that sends fast: others wait for theirs. */
@@ -114,7 +116,8 @@ int tg__sockets_read_ahead(struct tg_net *net, const struct epoll_event *events,
     }
     for (int i = 0; i < ahead; i++) {
         struct tg_stream *stream = events[i].data.ptr;
-        if (!stream->closing)
+        /* One that had nothing may have more to tell by now: of a write that failed, after what came before that. */
+        if (!stream->closing && got[i] != -EAGAIN)
             take(stream, part_of_buffer(net, i), got[i], AHEAD_SIZE);
     }
     return ahead;

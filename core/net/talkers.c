@@ -40,13 +40,18 @@ static_assert(SILENCE <= UINT8_MAX, "tg_talkers.silent counts so far");
 void tg__talkers_init(struct tg_talkers *talkers, int epoll_fd)
 {
     talkers->count = 0;
+    talkers->rest = 0;
+    talkers->next_rest = REST;
+    talkers->asked[0] = (struct pollfd){.fd = epoll_fd, .events = POLLIN};
+}
+
+static void begin_anew(struct tg_talkers *talkers)
+{
+    talkers->credit = CREDIT / 2;
     talkers->overdue = 0;
     talkers->guesses = 0;
     talkers->guess_rest = 1;
     talkers->guessed = 0;
-    talkers->rest = 0;
-    talkers->next_rest = REST;
-    talkers->asked[0] = (struct pollfd){.fd = epoll_fd, .events = POLLIN};
 }
 
 bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream)
@@ -54,7 +59,7 @@ bool tg__talkers_add(struct tg_talkers *talkers, struct tg_stream *stream)
     if (talkers->count == TG_TALKERS_MAX || talkers->rest > 0)
         return false;
     if (talkers->count == 0)
-        talkers->credit = CREDIT / 2;
+        begin_anew(talkers);
     unsigned at = talkers->count++;
     talkers->streams[at] = stream;
     talkers->silent[at] = 0;
@@ -107,14 +112,20 @@ static void earn(struct tg_talkers *talkers, int told, int looks)
     }
 }
 
+/* Of one that has a turn coming to it anyway, its bytes are read then. */
 static int guess(struct tg_talkers *talkers, struct epoll_event *events)
 {
-    for (unsigned at = 0; at < talkers->count; at++)
-        events[at] = (struct epoll_event){.events = POLLIN, .data.ptr = talkers->streams[at]};
+    int told = 0;
+
+    for (unsigned at = 0; at < talkers->count; at++) {
+        struct tg_stream *stream = talkers->streams[at];
+        if (!stream->waits)
+            events[told++] = (struct epoll_event){.events = POLLIN, .data.ptr = stream};
+    }
     talkers->guesses--;
-    talkers->guessed = talkers->count;
+    talkers->guessed = (unsigned)told;
     talkers->in_vain = 0;
-    return (int)talkers->count;
+    return told;
 }
 
 /* That of the turn before. One that said much may have been read twice, the second time in vain. */
@@ -183,6 +194,8 @@ struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers)
         remove_at(talkers, at);
         return stream;
     }
+    if (!all)
+        return NULL;
     talkers->credit = 0;
     talkers->rest = talkers->next_rest;
     if (talkers->next_rest < REST_MAX)

@@ -18,8 +18,11 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
         tg_stream_close(end->closes->stream);
     if (end->stops != NULL)
         tg_stream_read_stop(end->stops->stream);
+    if (end->acts != NULL)
+        end->acts();
     end->closes = NULL;
     end->stops = NULL;
+    end->acts = NULL;
 }
 
 static void on_end(void *ctx, enum tg_err err, const char *why)

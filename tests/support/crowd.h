@@ -24,6 +24,7 @@ struct end {
     int ends, writtens;
     enum tg_err err;
     struct end *closes, *stops; /* when it reads next; once */
+    void (*acts)(void);         /* then, too */
 };
 
 struct crowd {

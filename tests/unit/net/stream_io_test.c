@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "support/crowd.h"
 
 static bool everybody_says_more_than_is_read_ahead(struct crowd *crowd)
@@ -54,11 +56,59 @@ static void what_was_read_ahead_is_heard_by_one_that_another_has_stopped(void **
     crowd_play(2, one_stops_another);
 }
 
+/* Was read in vain, speaks, goes, and is then written to, all in one turn. */
+static struct end *last_speaker;
+
+static void say_the_last_words(void)
+{
+    struct tg_buffer bytes = TG_BUFFER_INIT;
+
+    assert_int_equal(last_speaker->heard, last_speaker->said);
+    say(last_speaker, 5);
+    assert_int_equal(close(last_speaker->peer), 0);
+    last_speaker->peer = -1;
+    assert_int_equal(tg_buffer_append(&bytes, "x", 1), TG_ERR_OK);
+    assert_int_equal(tg_stream_write(last_speaker->stream, &bytes), TG_ERR_OK);
+    tg_buffer_fini(&bytes);
+}
+
+static void let_one_say_the_last_words(struct crowd *crowd)
+{
+    last_speaker = &crowd->ends[3];
+    say_all(crowd, 0, CROWD);
+}
+
+static bool one_says_the_last_words(struct crowd *crowd)
+{
+    if (crowd->phase == 1 && crowd->net->talkers.guessed == 0) {
+        say_all(crowd, 0, CROWD); /* until the next turn is a guess */
+        return true;
+    }
+    if (crowd->phase == 1) {
+        crowd->ends[0].acts = say_the_last_words;
+        say_all(crowd, 0, 3);
+        next_phase(crowd);
+    } else if (passed(crowd, 3)) {
+        assert_null(crowd->ends[0].acts);
+        assert_int_equal(last_speaker->ends, 1);
+        assert_int_equal(last_speaker->err, TG_ERR_SYS);
+        assert_all_heard(crowd);
+    }
+    return !passed(crowd, 3);
+}
+
+static void last_words_are_heard_before_a_write_that_failed(void **state)
+{
+    (void)state;
+    crowd_play_talkers(CROWD, let_one_say_the_last_words, one_says_the_last_words);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_words_arrive_whole_and_in_order),
         cmocka_unit_test(what_was_read_ahead_is_heard_by_one_that_another_has_stopped),
+        cmocka_unit_test(last_words_are_heard_before_a_write_that_failed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,8 @@ static void who_finds_no_place_is_heard_all_the_same(void **state)
 
     (void)state;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max < TG_TALKERS_MAX * 2 + 100) /* two for each */
+        skip();
     struct rlimit most = {limit.rlim_max, limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
     crowd_play(TG_TALKERS_MAX + 10, too_many_speak);
@@ -175,6 +177,28 @@ static void a_guess_that_was_wrong_once_in_a_while_does_not_count(void **state)
     assert_in_range(guessed_turns, 350, 380);
 }
 
+static void say_much_at_last(struct crowd *crowd)
+{
+    say(&crowd->ends[3], 3000); /* more than is read ahead: it comes in two turns */
+    say_all(crowd, 4, CROWD);
+}
+
+static bool all_others_speak(struct crowd *crowd)
+{
+    if (passed(crowd, 3)) {
+        assert_false(crowd->ends[3].stream->waits);
+        assert_all_heard(crowd);
+    }
+    say_all(crowd, 4, CROWD);
+    return !passed(crowd, 12);
+}
+
+static void who_has_said_all_waits_no_more(void **state)
+{
+    (void)state;
+    crowd_play_talkers(CROWD, say_much_at_last, all_others_speak);
+}
+
 /* --- who leaves -------------------------------------------------------------------------------------- */
 
 static bool one_third_falls_silent(struct crowd *crowd)
@@ -220,6 +244,42 @@ static void asking_ends_when_it_does_not_pay_and_rests(void **state)
 {
     (void)state;
     crowd_play_talkers(CROWD, NULL, one_at_a_time_speaks);
+}
+
+static void dismiss_all_and_one_that_was_silent(struct crowd *crowd)
+{
+    struct tg_talkers *talkers = &crowd->net->talkers;
+
+    talkers->guesses = 0;
+    talkers->credit = INT_MIN / 2;
+    talkers->silent[talkers->count - 1] = UINT8_MAX - 1;
+    for (size_t i = 0; i < CROWD; i++)
+        if (crowd->ends[i].stream != talkers->streams[talkers->count - 1])
+            say(&crowd->ends[i], 5);
+}
+
+static bool all_come_back(struct crowd *crowd)
+{
+    struct tg_talkers *talkers = &crowd->net->talkers;
+
+    if (crowd->phase == 1) {
+        assert_int_equal(talking(crowd), 0);
+        assert_int_equal(talkers->rest, 1024);
+        talkers->rest = 0; /* as if they had passed */
+        next_phase(crowd);
+    } else if (crowd->phase == 2 && talking(crowd) == CROWD) {
+        next_phase(crowd);
+    }
+    assert_int_equal(talkers->rest, 0);
+    assert_int_equal(talkers->next_rest, 2048);
+    say_all(crowd, 0, CROWD);
+    return crowd->phase < 3 || !passed(crowd, 10);
+}
+
+static void a_crowd_that_was_dismissed_begins_anew(void **state)
+{
+    (void)state;
+    crowd_play_talkers(CROWD, dismiss_all_and_one_that_was_silent, all_come_back);
 }
 
 static void stop_one(struct crowd *crowd)
@@ -517,8 +577,10 @@ int main(void)
         cmocka_unit_test(when_most_speak_they_are_read_and_not_asked),
         cmocka_unit_test(they_are_asked_while_guesses_are_wrong),
         cmocka_unit_test(a_guess_that_was_wrong_once_in_a_while_does_not_count),
+        cmocka_unit_test(who_has_said_all_waits_no_more),
         cmocka_unit_test(who_falls_silent_is_watched_by_epoll_again),
         cmocka_unit_test(asking_ends_when_it_does_not_pay_and_rests),
+        cmocka_unit_test(a_crowd_that_was_dismissed_begins_anew),
         cmocka_unit_test(who_stops_reading_hears_later_what_was_said),
         cmocka_unit_test(the_end_of_a_peer_is_told_once_and_after_its_words),
         cmocka_unit_test(who_has_more_to_tell_than_bytes_is_watched_by_epoll_again),
