@@ -1,13 +1,13 @@
 /* talkers.c - the streams that speak nearly every turn: whether to ask them by poll(2) pays, and what they answer.
  *
+ *   watched by epoll ─[speaks often, among many]─> asked ─[most speak]─> guessed ─[16 turns, or half wrong]─> asked
+ *
+ * and from both back to epoll who falls silent or has more to tell than bytes, or all when it does not pay.
+ *
  * Of a socket that speaks epoll is told by whoever wrote to it: on another CPU, under a lock, in a list that the two CPUs
  * pass to and fro. poll(2) looks at the socket itself, which is about to be read anyway, and so is cheaper for one that
  * speaks. But it looks at those that are silent, too, and before it sleeps it has to queue at each of them. When most of
- * them speak, not to ask at all is cheaper still: reading from one that has nothing takes little more than a look.
- *
- *   watched by epoll ─[speaks often, among many]─> asked <─[half of the guesses were wrong]─> guessed
- *          ^                                         │                [most speak]              │
- *          └──[falls silent, has more to tell than bytes, or it does not pay]───────────────────┘
+ * them speak, not to ask but to read from all is cheaper still: a look takes 51 ns, a read in vain 138.
  *
  * An echo of 20 bytes among 100 clients that all speak again at once took 4 % less CPU time with asking, and another 4 %
  * with guessing.
