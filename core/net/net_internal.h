@@ -220,6 +220,8 @@ void tg__talkers_remove(struct tg_talkers *talkers, const struct tg_stream *stre
  * `events` has room for TG_TALKERS_MAX. Returns how many were put there. timeout: of poll(2). */
 int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event *events,
                      bool *of_epoll);
+/* In place of a wait, in a turn in which there are none. */
+void tg__talkers_rest(struct tg_talkers *talkers);
 /* After each wait, until NULL: removes one that is to be watched by epoll again, and returns it. */
 struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers);
 

@@ -79,8 +79,7 @@ static int wait_for_news(struct tg_net *net, struct epoll_event *events, int tim
     if (net->ahead_rest > 0)
         net->ahead_rest--;
     if (net->talkers.count == 0) {
-        if (net->talkers.rest > 0)
-            net->talkers.rest--;
+        tg__talkers_rest(&net->talkers);
         return epoll_wait(net->epoll_fd, events, EVENTS, timeout);
     }
     int count = tg__talkers_wait(&net->talkers, timeout, events, &of_epoll);

@@ -1,8 +1,8 @@
 /* stream.c - a byte stream as its owner has it, and the filter that changes nothing.
  *
  * tg_net owns the read buffer, which one read fills, or several fill parts of; each on_read empties its own before the
- * loop reads again, so one serves all streams of it, and nobody else may write there meanwhile. A tg_stream owns its socket, its filter and the bytes that the
- * kernel did not take yet; it is freed in `finish` and nowhere else.
+ * loop reads again, so one serves all streams of it, and nobody else may write there meanwhile. A tg_stream owns its
+ * socket, its filter and the bytes that the kernel did not take yet; it is freed in `finish` and nowhere else.
  *
  * I1  After `ended` is set on_read does not come again, and on_end only to say that all is `lost`; after
  *     `closing` only on_closed.

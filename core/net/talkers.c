@@ -179,6 +179,12 @@ int tg__talkers_wait(struct tg_talkers *talkers, int timeout, struct epoll_event
     return guess(talkers, events);
 }
 
+void tg__talkers_rest(struct tg_talkers *talkers)
+{
+    if (talkers->rest > 0)
+        talkers->rest--;
+}
+
 struct tg_stream *tg__talkers_dismiss(struct tg_talkers *talkers)
 {
     bool all = talkers->credit < 0;

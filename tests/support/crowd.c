@@ -14,14 +14,8 @@ static void on_read(void *ctx, uint8_t *data, size_t len)
     for (size_t i = 0; i < len; i++)
         assert_int_equal(data[i], end->heard++);
     end->received += len;
-    if (end->closes != NULL)
-        tg_stream_close(end->closes->stream);
-    if (end->stops != NULL)
-        tg_stream_read_stop(end->stops->stream);
     if (end->acts != NULL)
-        end->acts();
-    end->closes = NULL;
-    end->stops = NULL;
+        end->acts(end->on);
     end->acts = NULL;
 }
 
@@ -150,6 +144,16 @@ void say_all(struct crowd *crowd, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++)
         say(&crowd->ends[i], 5);
+}
+
+void close_it(struct end *on)
+{
+    tg_stream_close(on->stream);
+}
+
+void stop_it(struct end *on)
+{
+    tg_stream_read_stop(on->stream);
 }
 
 size_t talking(const struct crowd *crowd)

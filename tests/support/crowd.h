@@ -23,8 +23,8 @@ struct end {
     size_t received;
     int ends, writtens;
     enum tg_err err;
-    struct end *closes, *stops; /* when it reads next; once */
-    void (*acts)(void);         /* then, too */
+    void (*acts)(struct end *on); /* when it reads next; once */
+    struct end *on;
 };
 
 struct crowd {
@@ -53,6 +53,10 @@ void crowd_play_talkers(size_t count, void (*begin)(struct crowd *crowd),
 void say(struct end *end, size_t len);
 void say_all(struct crowd *crowd, size_t from, size_t to);
 void assert_all_heard(const struct crowd *crowd);
+
+/* For `acts`. */
+void close_it(struct end *on);
+void stop_it(struct end *on);
 
 /* How many are talkers. */
 size_t talking(const struct crowd *crowd);

@@ -14,6 +14,7 @@
 #include <lua.h>
 
 #include "base/clock.h"
+#include "base/sanitizer.h"
 
 struct tg_call *fixture_waiting;
 int fixture_waits, fixture_cancels;
@@ -44,7 +45,7 @@ void fixture_open(struct script_fixture *fx)
 
 void fixture_set_budget(struct script_fixture *fx, uint64_t ms)
 {
-#ifdef __SANITIZE_THREAD__
+#if TG_UNDER_TSAN
     ms *= 20;
 #endif
     tg_meter_destroy(fx->env.meter);

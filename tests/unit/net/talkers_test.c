@@ -48,12 +48,17 @@ static void few_who_speak_every_turn_stay_with_epoll(void **state)
     crowd_play(CROWD, seven_speak);
 }
 
-static bool everybody_speaks_at_times(struct crowd *crowd)
+static void speak_and_be_no_talkers(struct crowd *crowd, bool speak)
 {
     assert_int_equal(talking(crowd), 0);
     assert_all_heard(crowd);
-    if (crowd->turns % 20 == 19)
+    if (speak)
         say_all(crowd, 0, crowd->count);
+}
+
+static bool everybody_speaks_at_times(struct crowd *crowd)
+{
+    speak_and_be_no_talkers(crowd, crowd->turns % 20 == 19);
     return crowd->turns < 200;
 }
 
@@ -65,10 +70,7 @@ static void many_who_speak_at_times_stay_with_epoll(void **state)
 
 static bool everybody_speaks_a_few_times(struct crowd *crowd)
 {
-    assert_int_equal(talking(crowd), 0);
-    assert_all_heard(crowd);
-    if (crowd->turns % 40 < 8)
-        say_all(crowd, 0, crowd->count);
+    speak_and_be_no_talkers(crowd, crowd->turns % 40 < 8);
     return crowd->turns < 400;
 }
 
@@ -265,12 +267,12 @@ static bool all_come_back(struct crowd *crowd)
     if (crowd->phase == 1) {
         assert_int_equal(talking(crowd), 0);
         assert_int_equal(talkers->rest, 1024);
-        talkers->rest = 0; /* as if they had passed */
+        talkers->rest = 10; /* as if the others had passed */
         next_phase(crowd);
     } else if (crowd->phase == 2 && talking(crowd) == CROWD) {
         next_phase(crowd);
     }
-    assert_int_equal(talkers->rest, 0);
+    assert_in_range(talkers->rest, 0, crowd->phase == 2 && !passed(crowd, 10) ? 10 : 0);
     assert_int_equal(talkers->next_rest, 2048);
     say_all(crowd, 0, CROWD);
     return crowd->phase < 3 || !passed(crowd, 10);
@@ -424,8 +426,10 @@ static void what_a_talker_writes_goes_out_when_there_is_room(void **state)
 
 static void let_one_close_another(struct crowd *crowd)
 {
-    crowd->ends[2].closes = &crowd->ends[3];
-    crowd->ends[20].closes = &crowd->ends[1];
+    crowd->ends[2].acts = close_it;
+    crowd->ends[2].on = &crowd->ends[3];
+    crowd->ends[20].acts = close_it;
+    crowd->ends[20].on = &crowd->ends[1];
     say_all(crowd, 0, CROWD);
 }
 
@@ -490,7 +494,8 @@ static void let_one_stop_itself_when_all_are_dismissed(struct crowd *crowd)
     say_all(crowd, 0, 3);
     end->received = 0;
     say(end, 5000); /* more than is read ahead */
-    end->stops = end;
+    end->acts = stop_it;
+    end->on = end;
     crowd->net->talkers.credit = INT_MIN / 2;
 }
 
